@@ -1,0 +1,1 @@
+"""The operator's door: explain, revoke. Floor 4."""

@@ -1,0 +1,1 @@
+"""The configuration language. Floor 2: reads files, knows no network and no log."""

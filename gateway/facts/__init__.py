@@ -1,0 +1,1 @@
+"""What is known of tokens: sealed, bounded, fresh, revocable. Floor 3."""

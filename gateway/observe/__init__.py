@@ -1,0 +1,1 @@
+"""Windows: metrics, logs. Floor 4: reads `Exchange` records, decides nothing."""

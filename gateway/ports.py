@@ -1,0 +1,169 @@
+"""The promises between the floors. Floor 1: Protocols only, no network, no clock.
+
+A verifier, store, dialect or observer is one file in its folder that keeps one of
+these promises; `app.py` finds it by its file name and decides who is used.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from gateway.values import Answer, Denial, Exchange, Finding, Grant
+
+
+class Clock(Protocol):
+    """Time as an argument: `now` can step, `monotonic` cannot."""
+
+    def now(self) -> float:
+        """Tell the wall-clock time in Unix seconds: what `exp` is compared with."""
+        ...
+
+    def monotonic(self) -> float:
+        """Tell a time in seconds that never steps: what lifetimes are counted in."""
+        ...
+
+
+class Dialect(Protocol):
+    """A provider's way to refuse. A module of `gateway.dialects` keeps this."""
+
+    def answer(self, denial: Denial) -> Answer:
+        """Word a denial: status, challenge and body, from fixed tables.
+
+        Total over every `Reason`; carries `Cache-Control: no-store`; never holds a
+        byte of the client's input.
+        """
+        ...
+
+
+class Observer(Protocol):
+    """Something that watches finished exchanges."""
+
+    def observe(self, exchange: Exchange) -> None:
+        """Take note. Never raises, never blocks, never awaits."""
+        ...
+
+
+class Store(Protocol):
+    """Shared, expiring bytes: the second level of the cache.
+
+    A failure is `StoreUnavailable`, raised within the store's own short deadline.
+    """
+
+    @property
+    def shared(self) -> bool:
+        """Tell whether other processes see what is put here."""
+        ...
+
+    async def get(self, key: str) -> bytes | None:
+        """Give the value, or None when there is none or it has run out."""
+        ...
+
+    async def put(self, key: str, value: bytes, *, ttl: float) -> None:
+        """Keep `value` for `ttl` seconds in one atomic step."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Forget `key`; an absent key is no error."""
+        ...
+
+    async def ping(self) -> None:
+        """Prove that the store answers."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a provider.
+
+    `endpoint` is the metrics' name for it (`introspect`, `userinfo`, `jwks`,
+    `discovery`); `deadline` is the total for all tries, in seconds.
+    """
+
+    endpoint: str
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = {}
+    form: Mapping[str, str] | None = None
+    deadline: float = 2.0
+    retries: int = 1
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A provider's whole answer, read within a byte cap; header names lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ProviderHttp(Protocol):
+    """The way to ask a provider. Everything about it is bounded.
+
+    No redirects, no cookies, no decompression, certificate checks always on; the
+    answer is read to 64 KiB at most; one total deadline for all tries.
+    """
+
+    async def ask(self, question: Question) -> Reply:
+        """Ask once, and again (`retries`) after a failure to get any answer.
+
+        A 5xx or 429 answer, a timeout, an oversized or broken answer is
+        `ProviderUnavailable`; every other status is a `Reply`.
+        """
+        ...
+
+
+class GrantReader(Protocol):
+    """Read access to learned grants (DESIGN §3)."""
+
+    async def recall(self, provider: str, token: str) -> Grant | None:
+        """Give the grant learned for this token, or None when none ever was.
+
+        Raises `StoreUnavailable` when that cannot be known now.
+        """
+        ...
+
+
+class VerifierContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verifier is given when it is built.
+
+    `claims` are the dotted claim paths that routes and identity headers ask for:
+    the only claims worth keeping. `subject_claim`, `client_claim`, `device_claim`
+    are dotted paths too.
+    """
+
+    provider: str
+    http: ProviderHttp
+    clock: Clock
+    grants: GrantReader
+    claims: frozenset[str] = frozenset()
+    clock_skew: float = 0.0
+
+
+class Verifier(Protocol):
+    """One way to learn the facts of a token."""
+
+    @property
+    def identity(self) -> str:
+        """Tell, without secrets, who is asked and how: a part of every cache key.
+
+        Two verifiers that could disagree about a token have different identities
+        (endpoint, client id, algorithms, key fingerprints …).
+        """
+        ...
+
+    @property
+    def local(self) -> bool:
+        """Tell whether an answer needs no question to the provider."""
+        ...
+
+    async def verify(self, token: str, now: float) -> Finding:
+        """Learn the facts: facts, *not mine* or *invalid*.
+
+        Raises `ProviderUnavailable` (or `StoreUnavailable` for learned grants) when
+        the truth cannot be had; never answers `Invalid` for an outage.
+        """
+        ...

@@ -1,0 +1,38 @@
+"""Background work that cannot get lost. Floor 1.
+
+The event loop keeps only weak references to tasks, so a task nobody holds may vanish
+in mid-flight, and its exception with it. `spawn` holds the reference, names the task,
+and hands a crash to the loop's exception handler, which `observe` turns into a log line.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+_running: set[asyncio.Task[Any]] = set()
+
+
+def spawn(work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+    """Run `work` in a task of its own; a crash is reported, never swallowed."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    _running.add(task)
+    task.add_done_callback(_finished)
+    return task
+
+
+def running() -> frozenset[asyncio.Task[Any]]:
+    """Give the tasks that are still at work: tests and drains look here."""
+    return frozenset(_running)
+
+
+def _finished(task: asyncio.Task[None]) -> None:
+    _running.discard(task)
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    task.get_loop().call_exception_handler(
+        {
+            "message": f"task {task.get_name()} crashed",
+            "exception": error,
+            "task": task,
+        }
+    )

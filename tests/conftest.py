@@ -1,0 +1,10 @@
+"""Fixtures for every test."""
+
+import pytest
+
+from tests.fakes import Clock
+
+
+@pytest.fixture
+def clock():
+    return Clock()
