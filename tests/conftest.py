@@ -7,4 +7,5 @@ from tests.fakes import Clock
 
 @pytest.fixture
 def clock():
+    """Time, moved by hand."""
     return Clock()
