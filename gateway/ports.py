@@ -9,7 +9,15 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.values import Answer, Denial, Exchange, Finding, Grant
+from gateway.values import (
+    Answer,
+    Denial,
+    Exchange,
+    Finding,
+    Grant,
+    Knowledge,
+    TokenFacts,
+)
 
 
 class Clock(Protocol):
@@ -112,6 +120,37 @@ class ProviderHttp(Protocol):
 
         A 5xx or 429 answer, a timeout, an oversized or broken answer is
         `ProviderUnavailable`; every other status is a `Reply`.
+        """
+        ...
+
+
+class FactsSource(Protocol):
+    """Everything known of one provider's tokens. `facts.cached` keeps this."""
+
+    def recall(self, token: str) -> Knowledge | None:
+        """Answer from this process's memory, at once; None means *ask*."""
+        ...
+
+    async def learn(self, token: str) -> Knowledge:
+        """Answer from the shared store, else from the provider; then remember.
+
+        Concurrent callers with one token share one question. Raises
+        `ProviderUnavailable` when the truth cannot be had now.
+        """
+        ...
+
+    async def forget(self, token: str) -> None:
+        """Drop what is known of this token here and in the shared store."""
+        ...
+
+
+class Revocations(Protocol):
+    """The marks in force. `facts.marks` keeps this."""
+
+    def covers(self, provider: str, token: str, facts: TokenFacts | None) -> bool:
+        """Tell whether a mark refuses this token, from memory, at once.
+
+        With `facts` None only marks by token and by provider can be told.
         """
         ...
 
