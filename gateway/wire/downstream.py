@@ -1,0 +1,548 @@
+"""One client connection: requests in order, one at a time. Floor 3.
+
+Rules of this room:
+- a head is parsed whole or not at all; what follows a message is left as bytes until
+  that message is answered, so pipelining costs a buffer and never a second parser;
+- nothing is read of a body, and no `100 Continue` is sent, before the front asks for
+  it, which it does only for a permitted request;
+- any doubt about framing is answered and the connection closed (RFC 9112 §2.2);
+- a response that could not be finished ends in a reset, never in a clean close, so
+  that no client takes a part for the whole (RFC 9112 §8);
+- every wait has a deadline, every buffer a bound.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from gateway.errors import MessageError
+from gateway.values import Reason, WireLimits
+from gateway.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
+from gateway.wire.deadlines import NEVER, Deadlines
+from gateway.wire.message import CHUNKED, UNTIL_CLOSE, ParsedHead, read_request_head
+
+PIPELINE_LIMIT: Final = 64 * 1024
+"""Bytes held of requests that must wait their turn."""
+
+_LINGER: Final = 2.0
+"""Seconds to let a client that still sends read our last answer (RFC 9112 §9.6)."""
+
+_LINGER_LIMIT: Final = 1024 * 1024
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class RequestSink(Protocol):
+    """Who takes a request's body, and cares for the client's pace and presence."""
+
+    def request_body(self, data: bytes) -> None:
+        """Take decoded body bytes, or a tunnel's."""
+        ...
+
+    def request_end(self) -> None:
+        """Take note of the body's certain end."""
+        ...
+
+    def request_failed(self, reason: Reason) -> None:
+        """Take note that the body cannot be had: broken, too large, too slow.
+
+        The front answers if it still can, else aborts.
+        """
+        ...
+
+    def client_gone(self) -> None:
+        """Take note that nobody listens any more."""
+        ...
+
+    def pause_response(self) -> None:
+        """Write no more for now."""
+        ...
+
+    def resume_response(self) -> None:
+        """Go on writing."""
+        ...
+
+
+class Front(Protocol):
+    """Who answers requests."""
+
+    def handle(self, connection: "Downstream", head: ParsedHead) -> None:
+        """Answer: now, or later, but once. May call back into `connection`."""
+        ...
+
+    def refuse(self, connection: "Downstream", reason: Reason) -> None:
+        """Answer a message that is none: one `answer` with `close`."""
+        ...
+
+    def opened(self, connection: "Downstream") -> bool:
+        """Take note of a connection; False refuses it."""
+        ...
+
+    def closed(self, connection: "Downstream") -> None:
+        """Take note that it is gone."""
+        ...
+
+
+class _State(enum.Enum):
+    HEAD = enum.auto()
+    BUSY = enum.auto()
+    TUNNEL = enum.auto()
+    LINGER = enum.auto()
+    CLOSED = enum.auto()
+
+
+class Downstream(asyncio.Protocol):
+    """A server's side of HTTP/1.1 towards one client."""
+
+    def __init__(
+        self,
+        front: Front,
+        limits: WireLimits,
+        deadlines: Deadlines,
+        *,
+        scheme: str = "http",
+    ) -> None:
+        self._front = front
+        self._limits = limits
+        self._deadlines = deadlines
+        self._transport: asyncio.Transport | None = None
+        self._state = _State.HEAD
+        self._buffer = b""
+        self._pumping = False
+        self._write_paused = False
+        self._body_paused = False
+        self._sink: RequestSink | None = None
+        self._head: ParsedHead | None = None
+        self._body_left = 0
+        self._body_limit = 0
+        self._body_wanted = False
+        self._decoder: ChunkedDecoder | None = None
+        self._chunk_response = False
+        self._begun = False
+        self._close_after = False
+        self.closing = False
+        """Set while draining: the next answer is the last."""
+        self.scheme = scheme
+        self.peer = ""
+        self.deadline = NEVER
+        self.head_at = 0.0
+        """When the current head began to arrive, in loop time."""
+        self.sent = 0
+        """Bytes of body sent for the current answer."""
+        self.received = 0
+        """Bytes of body received of the current request."""
+
+    def __repr__(self) -> str:
+        return f"<Downstream {self.peer}: {self._state.name.lower()}>"
+
+    # ------------------------------------------------------------ the network
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to be looked after."""
+        self._transport = cast("asyncio.Transport", transport)
+        peername = transport.get_extra_info("peername")
+        self.peer = peername[0] if isinstance(peername, tuple) else "unix"
+        self._deadlines.watch(self)
+        self.deadline = self._deadlines.time() + self._limits.header_timeout
+        if not self._front.opened(self):
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever is at work for this client."""
+        self._transport = None
+        self._state = _State.CLOSED
+        self._buffer = b""
+        self._deadlines.forget(self)
+        self._front.closed(self)
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.client_gone()
+
+    def eof_received(self) -> bool:
+        """Close: a client that stops sending is taken to be gone, as in nginx."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Pass the client's slowness on."""
+        self._write_paused = True
+        self.deadline = self._deadlines.time() + self._limits.write_timeout
+        if self._sink is not None:
+            self._sink.pause_response()
+
+    def resume_writing(self) -> None:
+        """Pass it on that there is room again."""
+        self._write_paused = False
+        self.deadline = NEVER
+        if self._sink is not None:
+            self._sink.resume_response()
+        elif self._state is _State.HEAD:
+            self._await_head()
+            self._pump()
+
+    def overdue(self) -> None:
+        """Act on a client that is too slow, or idle for too long."""
+        self.deadline = NEVER
+        if self._write_paused or self._state in (_State.LINGER, _State.TUNNEL):
+            self.abort()
+        elif self._state is _State.HEAD:
+            if self._buffer:
+                self._refuse(Reason.REQUEST_TIMEOUT)
+            elif self._transport is not None:
+                self._transport.close()
+        elif self._sink is not None:
+            self._body_broken(self._sink, Reason.REQUEST_TIMEOUT)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes: of a head, a body, a tunnel, or of requests still to come."""
+        match self._state:
+            case _State.HEAD:
+                self._buffer = self._buffer + data if self._buffer else data
+                self._pump()
+            case _State.BUSY:
+                if self._body_wanted and self._body_left:
+                    self._read_body(data)
+                else:
+                    self._hold(data)
+            case _State.TUNNEL:
+                if self._sink is not None:
+                    self._sink.request_body(data)
+            case _State.LINGER:
+                self.received += len(data)
+                if self.received > _LINGER_LIMIT:
+                    self.abort()
+            case _State.CLOSED:
+                pass
+
+    # ---------------------------------------------------------------- reading
+
+    def _pump(self) -> None:
+        """Handle requests as long as they are complete and answered at once."""
+        if self._pumping:
+            return
+        self._pumping = True
+        while self._buffer and self._state is _State.HEAD and not self._write_paused:
+            if not self._take_head():
+                break
+        self._pumping = False
+
+    def _take_head(self) -> bool:
+        """Take one head off the buffer and have it handled; False: not there yet."""
+        data = self._buffer
+        # RFC 9112 §2.2: an empty line before the request line is to be ignored.
+        start = 2 if data.startswith(b"\r\n") else 0
+        end = data.find(b"\r\n\r\n", start) + 4
+        if end < 4:
+            return self._incomplete(data, start)
+        oversize = self._oversize(data, start, end)
+        if oversize is not None:
+            self._refuse(oversize)
+            return False
+        self._buffer = data[end:]
+        if not self.head_at:
+            self.head_at = self._deadlines.time()
+        head = read_request_head(data[start:end], count_limit=self._limits.header_count)
+        if isinstance(head, Reason):
+            self._refuse(head)
+            return False
+        self._begin(head)
+        return True
+
+    def _incomplete(self, data: bytes, start: int) -> bool:
+        """Wait for the rest of a head, unless it can only become a bad one."""
+        if not self.head_at:
+            self.head_at = self._deadlines.time()
+            self.deadline = self.head_at + self._limits.header_timeout
+        oversize = self._oversize(data, start, len(data))
+        if oversize is not None:
+            self._refuse(oversize)
+        elif data.count(b"\n") != data.count(b"\r\n") or not _may_be_a_request(
+            data[start : start + 16]
+        ):
+            self._refuse(Reason.BAD_MESSAGE)
+        return False
+
+    def _oversize(self, data: bytes, start: int, end: int) -> Reason | None:
+        line_end = data.find(b"\r\n", start, end)
+        line = (line_end if line_end >= 0 else end) - start
+        # The request line has a method and a version beside the target.
+        if line > self._limits.target_bytes + 64:
+            return Reason.TARGET_TOO_LONG
+        if end - start - line > self._limits.header_bytes:
+            return Reason.HEADERS_TOO_LARGE
+        return None
+
+    def _begin(self, head: ParsedHead) -> None:
+        self._state = _State.BUSY
+        self._head = head
+        self._body_left = head.body
+        self._decoder = None
+        self._body_wanted = False
+        self._begun = False
+        self._close_after = head.close or self.closing
+        self.sent = 0
+        self.received = 0
+        self.deadline = NEVER
+        self._front.handle(self, head)
+
+    def attach(self, sink: RequestSink) -> None:
+        """Tell `sink` from now on what happens to this client and its request."""
+        self._sink = sink
+
+    def read_body(self, *, limit: int = 0) -> None:
+        """Give the sink the body, as it comes.
+
+        `limit` bounds its bytes (0: no bound). A client that waits for it hears
+        `100 Continue` first (RFC 9110 §10.1.1).
+        """
+        self._body_limit = limit
+        head = self._head
+        if head is None or not head.body:
+            return
+        self._body_wanted = True
+        if head.body == CHUNKED:
+            self._decoder = ChunkedDecoder()
+        if head.expects and not self._buffer and self._transport is not None:
+            self._transport.write(_CONTINUE)
+        self.deadline = self._deadlines.time() + self._limits.body_timeout
+        data, self._buffer = self._buffer, b""
+        if len(data) > PIPELINE_LIMIT and self._transport is not None:
+            self._transport.resume_reading()
+        if data:
+            self._read_body(data)
+
+    def _read_body(self, data: bytes) -> None:
+        sink = self._sink
+        if sink is None:
+            return
+        if not self._body_paused and not self._write_paused:
+            self.deadline = self._deadlines.time() + self._limits.body_timeout
+        if self._decoder is not None:
+            self._read_chunks(self._decoder, sink, data)
+            return
+        self._buffer = data[self._body_left :]
+        data = data[: self._body_left]
+        self._body_left -= len(data)
+        self.received += len(data)
+        sink.request_body(data)
+        if self._body_left == 0:
+            self._body_ended(sink)
+
+    def _read_chunks(
+        self, decoder: ChunkedDecoder, sink: RequestSink, data: bytes
+    ) -> None:
+        try:
+            pieces = decoder.feed(data)
+        except MessageError:
+            self._body_broken(sink, Reason.BAD_MESSAGE)
+            return
+        for piece in pieces:
+            self.received += len(piece)
+            if self._body_limit and self.received > self._body_limit:
+                self._body_broken(sink, Reason.BODY_TOO_LARGE)
+                return
+            sink.request_body(piece)
+        if decoder.done:
+            self._buffer = decoder.rest
+            self._body_left = 0
+            self._body_ended(sink)
+
+    def _body_ended(self, sink: RequestSink) -> None:
+        if not self._write_paused:
+            self.deadline = NEVER
+        sink.request_end()
+
+    def _body_broken(self, sink: RequestSink, reason: Reason) -> None:
+        # Where this message ends is not known: nothing after it is believed.
+        self._close_after = True
+        self._body_left = 0
+        sink.request_failed(reason)
+
+    def _hold(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > PIPELINE_LIMIT and self._transport is not None:
+            self._transport.pause_reading()
+
+    def pause_body(self) -> None:
+        """Read no more of the body for now: the upstream is slow."""
+        if self._transport is not None:
+            self._body_paused = True
+            self._transport.pause_reading()
+            if not self._write_paused:
+                self.deadline = NEVER
+
+    def resume_body(self) -> None:
+        """Read on."""
+        if self._transport is not None:
+            self._body_paused = False
+            self._transport.resume_reading()
+            if self._body_left and not self._write_paused:
+                self.deadline = self._deadlines.time() + self._limits.body_timeout
+
+    # ---------------------------------------------------------------- writing
+
+    def start(
+        self, serialise: Callable[[bytes], bytes], *, body: int, length: int | None
+    ) -> None:
+        """Begin an answer: `serialise` is given the framing lines and gives the head.
+
+        `body` is the coming body's length, `CHUNKED` or `UNTIL_CLOSE` (unknown);
+        `length` is a Content-Length to announce though no body follows.
+        """
+        head = self._head
+        http10 = head is not None and head.http10
+        # RFC 9112 §6.1: never a transfer coding to an HTTP/1.0 client.
+        unknown = body in (CHUNKED, UNTIL_CLOSE)
+        self._chunk_response = unknown and not http10
+        # RFC 9112 §9.3: a body we have not read would be taken for a request.
+        if (unknown and http10) or self._body_left or self.closing:
+            self._close_after = True
+        if self._chunk_response:
+            framing = b"transfer-encoding: chunked\r\n"
+        elif unknown:
+            framing = b""
+        elif body or length is None:
+            framing = b"content-length: %d\r\n" % body
+        else:
+            framing = b"content-length: %d\r\n" % length
+        if self._close_after:
+            framing += b"connection: close\r\n"
+        self._begun = True
+        self._write(serialise(framing))
+
+    def start_bodiless(self, serialise: Callable[[bytes], bytes]) -> None:
+        """Begin an answer that has neither a body nor a length (1xx, 204, 304)."""
+        if self._body_left or self.closing:
+            self._close_after = True
+        self._chunk_response = False
+        self._begun = True
+        self._write(serialise(b"connection: close\r\n" if self._close_after else b""))
+
+    def interim(self, data: bytes) -> None:
+        """Relay a 1xx response; HTTP/1.0 has none (RFC 9110 §15.2)."""
+        if self._head is not None and not self._head.http10:
+            self._write(data)
+
+    def send(self, data: bytes) -> None:
+        """Send body bytes."""
+        self.sent += len(data)
+        self._write(encode_chunk(data) if self._chunk_response else data)
+
+    def finish(self) -> None:
+        """End the answer; go on to the next request, or close."""
+        if self._chunk_response:
+            self._write(LAST_CHUNK)
+        self._sink = None
+        self._head = None
+        self.head_at = 0.0
+        if self._transport is None:
+            return
+        if self._close_after or self._body_left:
+            self._linger()
+            return
+        self._state = _State.HEAD
+        if len(self._buffer) > PIPELINE_LIMIT or self._body_paused:
+            self._body_paused = False
+            self._transport.resume_reading()
+        if not self._write_paused:
+            self._await_head()
+        if self._buffer:
+            self._pump()
+
+    def answer(self, serialise: Callable[[bytes], bytes], body: bytes) -> None:
+        """Give a complete answer of our own. To HEAD it has no body."""
+        head = self._head
+        bodiless = head is not None and head.method == "HEAD"
+        self.start(serialise, body=0 if bodiless else len(body), length=len(body))
+        if not bodiless and body:
+            self.send(body)
+        self.finish()
+
+    def tunnel(self, head: bytes) -> None:
+        """Answer 101 with `head`; from here on bytes pass both ways."""
+        self._state = _State.TUNNEL
+        self._begun = True
+        self._close_after = True
+        self._write(head)
+        data, self._buffer = self._buffer, b""
+        if data and self._sink is not None:
+            self._sink.request_body(data)
+
+    def tunnel_send(self, data: bytes) -> None:
+        """Pass a tunnel's bytes to the client."""
+        self.sent += len(data)
+        self._write(data)
+
+    def tunnel_end(self) -> None:
+        """Close a tunnel after what was written is out."""
+        self._sink = None
+        if self._transport is not None:
+            self._state = _State.CLOSED
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Reset the connection: what was sent is not the whole."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether an answer to the current request has begun."""
+        return self._begun
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether nobody listens any more."""
+        return self._transport is None
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether no request is in progress."""
+        return self._state is _State.HEAD and not self._buffer
+
+    def close_when_idle(self) -> None:
+        """Close now if idle, else after the current answer."""
+        self.closing = True
+        if self.idle and self._transport is not None:
+            self._transport.close()
+
+    # ---------------------------------------------------------------- helpers
+
+    def _refuse(self, reason: Reason) -> None:
+        self._state = _State.BUSY
+        self._head = None
+        self._buffer = b""
+        self._body_left = 0
+        self._close_after = True
+        self._begun = False
+        self.sent = 0
+        self.received = 0
+        self.deadline = NEVER
+        self._front.refuse(self, reason)
+
+    def _await_head(self) -> None:
+        self.deadline = self._deadlines.time() + self._limits.idle_timeout
+
+    def _linger(self) -> None:
+        """Close so that a client which still sends can read the answer first."""
+        if self._transport is None:
+            return
+        self._state = _State.LINGER
+        self._buffer = b""
+        self.received = 0
+        self.deadline = self._deadlines.time() + _LINGER
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+
+def _may_be_a_request(start: bytes) -> bool:
+    """Tell whether bytes could begin a request line: an upper-case method."""
+    method = start.partition(b" ")[0]
+    return method.replace(b"-", b"").isalpha() and method.isascii()
