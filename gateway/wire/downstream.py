@@ -13,6 +13,8 @@ Rules of this room:
 
 import asyncio
 import enum
+import socket
+import struct
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -29,6 +31,8 @@ _LINGER: Final = 2.0
 """Seconds to let a client that still sends read our last answer (RFC 9112 §9.6)."""
 
 _LINGER_LIMIT: Final = 1024 * 1024
+
+_RESET: Final = struct.pack("ii", 1, 0)
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -481,9 +485,16 @@ class Downstream(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Reset the connection: what was sent is not the whole."""
-        if self._transport is not None:
-            self._transport.abort()
+        """Reset the connection: what was sent is not the whole.
+
+        A plain close would look like the end of an answer without a length.
+        """
+        if self._transport is None:
+            return
+        client = self._transport.get_extra_info("socket")
+        if client is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
 
     @property
     def begun(self) -> bool:

@@ -41,7 +41,9 @@ def llhttp_decode(data: bytes) -> bytes | None:
 
     body = Body()
     parser = httptools.HttpRequestParser(body)
-    parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    parser.feed_data(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     try:
         parser.feed_data(data)
     except httptools.HttpParserError:
