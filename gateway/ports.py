@@ -5,7 +5,7 @@ these promises; `app.py` finds it by its file name and decides who is used.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -16,8 +16,12 @@ from gateway.values import (
     Finding,
     Grant,
     Knowledge,
+    Mark,
     TokenFacts,
 )
+
+STORED_LIMIT_BYTES: Final = 64 * 1024
+"""No store keeps a longer value, and nobody parses one."""
 
 
 class Clock(Protocol):
@@ -52,10 +56,31 @@ class Observer(Protocol):
         ...
 
 
+class CacheEvents(Protocol):
+    """Something that counts what the facts do. Never raises, never blocks."""
+
+    def cache(self, tier: str, result: str) -> None:
+        """Count a look-up: `l1` or `l2`; `hit`, `negative_hit`, `miss` or `error`."""
+        ...
+
+    def validation(self, provider: str, method: str, source: str, result: str) -> None:
+        """Count an answer given: `active`, `inactive` or `error`, and who said so."""
+        ...
+
+    def coalesced(self, provider: str) -> None:
+        """Count a caller that shared another's question."""
+        ...
+
+    def seal_alarm(self) -> None:
+        """Count a stored value that did not open: somebody else wrote it."""
+        ...
+
+
 class Store(Protocol):
     """Shared, expiring bytes: the second level of the cache.
 
-    A failure is `StoreUnavailable`, raised within the store's own short deadline.
+    Values are neither empty nor longer than `STORED_LIMIT_BYTES`. A failure is
+    `StoreUnavailable`, raised within the store's own short deadline.
     """
 
     @property
@@ -68,7 +93,7 @@ class Store(Protocol):
         ...
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None:
-        """Keep `value` for `ttl` seconds in one atomic step."""
+        """Keep `value` for `ttl` (more than 0) seconds in one atomic step."""
         ...
 
     async def delete(self, key: str) -> None:
@@ -118,8 +143,22 @@ class ProviderHttp(Protocol):
     async def ask(self, question: Question) -> Reply:
         """Ask once, and again (`retries`) after a failure to get any answer.
 
-        A 5xx or 429 answer, a timeout, an oversized or broken answer is
-        `ProviderUnavailable`; every other status is a `Reply`.
+        A 5xx or 429 answer, a redirect, a timeout, an oversized, encoded or broken
+        answer is `ProviderUnavailable`; every other status is a `Reply`.
+        """
+        ...
+
+
+class ProviderEvents(Protocol):
+    """Something that watches the questions put to providers."""
+
+    def provider_request(
+        self, provider: str, endpoint: str, code: str, seconds: float
+    ) -> None:
+        """Take note of one try. Never raises, never blocks, never awaits.
+
+        `code` is the status, or how there came to be none: `timeout`, `refused`,
+        `tls`, `broken`, `oversize`, `encoded`, `busy` or `cancelled`.
         """
         ...
 
@@ -163,6 +202,28 @@ class GrantReader(Protocol):
 
         Raises `StoreUnavailable` when that cannot be known now.
         """
+        ...
+
+
+class GrantWriter(Protocol):
+    """The pen for learned grants."""
+
+    async def record(self, provider: str, token: str, grant: Grant) -> None:
+        """Keep `grant` until it expires; `StoreUnavailable` when it cannot be kept."""
+        ...
+
+
+class Marker(Protocol):
+    """The pen for revocation marks."""
+
+    def mark_token(
+        self, provider: str, token: str, expires_at: float | None = None
+    ) -> Mark:
+        """Make the mark for a token at hand; `expires_at` is its `exp`, if known."""
+        ...
+
+    async def add(self, mark: Mark) -> None:
+        """Put `mark` in force; `StoreUnavailable` when there is no room for it."""
         ...
 
 

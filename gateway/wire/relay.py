@@ -53,8 +53,8 @@ class RelayOwner(Protocol):
 class Plan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What is to be sent, and within which bounds.
 
-    `headers` hold no framing and no hop-by-hop fields, unless `upgrade` asks for a
-    tunnel. `ends_at` (loop time) is when a tunnel or an event stream must end, and
+    `headers` hold no framing and no hop-by-hop fields. `upgrade` is the protocol of
+    the tunnel to ask for, or empty. `ends_at` (loop time) is when a tunnel or an event stream must end, and
     with `end_with_token` any response.
     """
 
@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     headers: list[Header]
     timeouts: Timeouts | None = None
     body_limit: int = 0
-    upgrade: bool = False
+    upgrade: bytes = b""
     ends_at: float | None = None
     end_with_token: bool = False
 
@@ -84,8 +84,11 @@ class Relay:
         self._request = request
         self._plan = plan
         self._timeouts = plan.timeouts or pool.settings.timeouts
+        headers = plan.headers
+        if plan.upgrade:
+            headers = [*headers, *_switching(plan.upgrade)]
         self._head = serialise_request(
-            request.method, plan.target, plan.headers, body=request.body
+            request.method, plan.target, headers, body=request.body
         )
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -212,16 +215,19 @@ class Relay:
             self._end_later()
 
     def _begin_tunnel(self, head: ResponseHead) -> None:
-        if not self._plan.upgrade:
+        granted = [value.lower() for name, value in head.headers if name == b"upgrade"]
+        if not self._plan.upgrade or granted != [self._plan.upgrade]:
             # RFC 9110 §7.8: a switch that nobody asked for.
             self._drop_upstream()
-            self.failed(MessageError("101 without an upgrade"))
+            self.failed(MessageError("101 without that upgrade"))
             return
         self._tunnel = True
-        headers = self._owner.response_headers(head)
-        switched = b"connection: upgrade\r\nupgrade: " + self._request.upgrade + b"\r\n"
+        headers = [
+            *self._owner.response_headers(head),
+            *_switching(self._plan.upgrade),
+        ]
         self._downstream.tunnel(
-            serialise_response(head.status, head.phrase, headers, switched)
+            serialise_response(head.status, head.phrase, headers, b"")
         )
         self._end_later()
 
@@ -330,6 +336,10 @@ def _reason_for(error: Exception) -> Reason:
     if isinstance(error, MessageError):
         return Reason.UPSTREAM_INVALID
     return Reason.UPSTREAM_UNREACHABLE
+
+
+def _switching(protocol: bytes) -> tuple[Header, Header]:
+    return (b"connection", b"upgrade"), (b"upgrade", protocol)
 
 
 def _bodiless(head: ResponseHead, method: str) -> bool:

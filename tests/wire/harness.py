@@ -65,10 +65,8 @@ class PlainFront:
         if head.target.startswith(b"/deny"):
             self._answer(connection, 401)
             return
-        upgrade = head.upgrade == b"websocket"
+        upgrade = head.upgrade if head.upgrade == b"websocket" else b""
         headers = [each for each in head.headers if each[0] not in HOP_BY_HOP]
-        if upgrade:
-            headers += [(b"connection", b"upgrade"), (b"upgrade", b"websocket")]
         ends_at = None if self.ends_in is None else self.loop.time() + self.ends_in
         plan = Plan(
             target=head.target,

@@ -1,0 +1,322 @@
+"""Guarded OAuth endpoints: a provider's own, looked after on the way. Floor 4.
+
+The guard checks the form before the provider sees it and answers in the provider's own
+error form; everything else passes unchanged (PROVIDERS §5). It learns two things from
+answers that pass: from the token endpoint the grant of a new token, before the client
+has it; from the revocation endpoint that a token is no longer good. Only these two
+endpoints' bodies are ever held, 64 KiB each way.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from gateway.errors import (
+    MessageError,
+    ProviderUnavailable,
+    StoreUnavailable,
+    UpstreamUnavailable,
+)
+from gateway.ports import Clock, FactsSource, GrantWriter, Marker
+from gateway.rules import strict_json
+from gateway.rules.headers import upstream_target
+from gateway.rules.oauth_forms import (
+    RevocationRequest,
+    read_authorize,
+    read_revocation,
+    read_token,
+    read_token_answer,
+)
+from gateway.rules.policy import deny
+from gateway.tasks import spawn
+from gateway.values import (
+    Denial,
+    Grant,
+    Header,
+    Origin,
+    Permit,
+    Reason,
+    RequestHead,
+    RouteKind,
+    TokenFacts,
+)
+from gateway.wire.downstream import Downstream
+from gateway.wire.fetch import BODY_LIMIT, Fetched, fetch
+from gateway.wire.message import ParsedHead, ResponseHead, serialise_request
+from gateway.wire.pool import Pool, UpstreamBusy
+
+
+class Visitor(Protocol):
+    """What a guard needs of a visit."""
+
+    connection: Downstream
+    parsed: ParsedHead | None
+
+    @property
+    def request(self) -> RequestHead:
+        """Give the request's head."""
+        ...
+
+    def pool(self, permit: Permit) -> Pool:
+        """Give the connections to its upstream."""
+        ...
+
+    def relay(self, permit: Permit) -> None:
+        """Send the request on as it is."""
+        ...
+
+    def upstream_headers(self, permit: Permit) -> list[Header] | Reason:
+        """Give the headers for the upstream."""
+        ...
+
+    def answer_denial(self, denial: Denial, *, failure: str = "") -> None:
+        """Refuse."""
+        ...
+
+    def answer_whole(self, head: ResponseHead, body: bytes, *, failure: str) -> None:
+        """Send a whole response."""
+        ...
+
+    def fault(self, error: Exception) -> None:
+        """Answer for a fault of ours."""
+        ...
+
+
+class TokenEndpoint(msgspec.Struct, frozen=True):
+    """The one place whose answers teach grants (DESIGN §3)."""
+
+    origin: Origin
+    path: bytes
+
+
+class Guards:
+    """The guards of all providers' endpoints."""
+
+    def __init__(
+        self,
+        *,
+        sources: Mapping[str, FactsSource],
+        teachers: Mapping[str, TokenEndpoint],
+        grants: GrantWriter,
+        marker: Marker,
+        clock: Clock,
+    ) -> None:
+        self._sources = sources
+        self._teachers = teachers
+        self._grants = grants
+        self._marker = marker
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<Guards: {len(self._teachers)} teaching>"
+
+    def guard(self, visit: Visitor, permit: Permit) -> None:
+        """Check the request's form; then relay it, or hold it in a task."""
+        if permit.route.kind is RouteKind.OAUTH_AUTHORIZE:
+            form = read_authorize(visit.request, permit.route.guard)
+            if isinstance(form, Reason):
+                visit.answer_denial(deny(permit.route, form))
+            else:
+                visit.relay(permit)
+            return
+        _ = spawn(self._hold(visit, permit), name="oauth-guard")
+
+    async def _hold(self, visit: Visitor, permit: Permit) -> None:
+        try:
+            body = await _whole_body(visit)
+            if isinstance(body, Reason):
+                visit.answer_denial(deny(permit.route, body))
+            elif permit.route.kind is RouteKind.OAUTH_TOKEN:
+                await self._token(visit, permit, body)
+            else:
+                await self._revoke(visit, permit, body)
+        except Exception as error:  # noqa: BLE001 -- the outermost door of this task
+            visit.fault(error)
+
+    # ---------------------------------------------------------- token endpoint
+
+    async def _token(self, visit: Visitor, permit: Permit, body: bytes) -> None:
+        form = read_token(visit.request, permit.route.guard, body)
+        if isinstance(form, Reason):
+            visit.answer_denial(deny(permit.route, form))
+            return
+        asked_at = self._clock.now()
+        fetched = await self._ask(visit, permit, body)
+        if fetched is None:
+            return
+        failure = ""
+        if fetched.head.status == 200 and self._teaches(visit, permit):
+            failure = await self._learn(permit, form.client_id, asked_at, fetched)
+        visit.answer_whole(fetched.head, fetched.body, failure=failure)
+
+    def _teaches(self, visit: Visitor, permit: Permit) -> bool:
+        """Tell whether this upstream is the provider's own token endpoint."""
+        endpoint = self._teachers.get(permit.route.provider)
+        if endpoint is None:
+            return False
+        origins = set(visit.pool(permit).settings.origins)
+        path = upstream_target(visit.request.target, permit).partition(b"?")[0]
+        return origins == {endpoint.origin} and path == endpoint.path
+
+    async def _learn(
+        self, permit: Permit, client: str | None, asked_at: float, fetched: Fetched
+    ) -> str:
+        """Record the grant before the client can use it; tell what went wrong."""
+        try:
+            answer = read_token_answer(strict_json.decode(fetched.body))
+        except strict_json.UnusableJson:
+            return "token answer not understood"
+        if answer is None:
+            return "token answer teaches nothing"
+        provider = permit.route.provider
+        grant = Grant(
+            provider=provider,
+            client=client,
+            scopes=answer.scopes,
+            issued_at=asked_at,
+            # Counted from before the question: never longer than the provider means.
+            expires_at=asked_at + answer.expires_in,
+        )
+        try:
+            await self._grants.record(provider, answer.access_token, grant)
+        except StoreUnavailable:
+            return "grant could not be stored"
+        # What was known of this token before (say, that no grant was) is outdated.
+        await self._forget(provider, answer.access_token)
+        return ""
+
+    # ------------------------------------------------------ revocation endpoint
+
+    async def _revoke(self, visit: Visitor, permit: Permit, body: bytes) -> None:
+        form = read_revocation(visit.request, permit.route.guard, body)
+        if isinstance(form, Reason):
+            visit.answer_denial(deny(permit.route, form))
+            return
+        # Asked now: afterwards the provider has forgotten whose token it was.
+        facts = await self._facts(permit.route.provider, form)
+        fetched = await self._ask(visit, permit, body)
+        if fetched is None:
+            return
+        failure = ""
+        if fetched.head.status == 200:
+            failure = await self._mark(permit.route.provider, form, facts)
+        visit.answer_whole(fetched.head, fetched.body, failure=failure)
+
+    async def _facts(self, provider: str, form: RevocationRequest) -> TokenFacts | None:
+        if not form.authenticated:
+            return None
+        source = self._sources[provider]
+        try:
+            knowledge = source.recall(form.token) or await source.learn(form.token)
+        except (ProviderUnavailable, StoreUnavailable):
+            return None
+        found = knowledge.found
+        return found if isinstance(found, TokenFacts) else None
+
+    async def _mark(
+        self, provider: str, form: RevocationRequest, facts: TokenFacts | None
+    ) -> str:
+        """Follow a 200: facts go in any case, a mark needs the token's own client.
+
+        RFC 7009 §2.2: a 200 is also the answer to a token that never was, and to
+        somebody else's.
+        """
+        await self._forget(provider, form.token)
+        if facts is None or facts.client is None or facts.client != form.client_id:
+            return ""
+        try:
+            await self._marker.add(
+                self._marker.mark_token(provider, form.token, facts.expires_at)
+            )
+        except StoreUnavailable:
+            return "revocation mark could not be stored"
+        return ""
+
+    async def _forget(self, provider: str, token: str) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            await self._sources[provider].forget(token)
+
+    # -------------------------------------------------------------- the question
+
+    async def _ask(self, visit: Visitor, permit: Permit, body: bytes) -> Fetched | None:
+        """Put the request to the upstream; None when that failed and was answered."""
+        headers = visit.upstream_headers(permit)
+        if isinstance(headers, Reason):
+            visit.answer_denial(deny(permit.route, headers))
+            return None
+        request = serialise_request(
+            visit.request.method,
+            upstream_target(visit.request.target, permit),
+            # We must be able to read the answer.
+            [*_without_coding(headers), (b"accept-encoding", b"identity")],
+            body=len(body),
+        )
+        pool = visit.pool(permit)
+        try:
+            return await fetch(pool, visit.request.method, request + body)
+        except (UpstreamUnavailable, TimeoutError, MessageError) as error:
+            reason = next(
+                reason for kind, reason in _REASONS if isinstance(error, kind)
+            )
+            visit.answer_denial(deny(permit.route, reason), failure=str(reason))
+            return None
+
+
+_REASONS: Final = (
+    (UpstreamBusy, Reason.UPSTREAM_BUSY),
+    (UpstreamUnavailable, Reason.UPSTREAM_UNREACHABLE),
+    (TimeoutError, Reason.UPSTREAM_TIMEOUT),
+    (MessageError, Reason.UPSTREAM_INVALID),
+)
+
+
+def _without_coding(headers: list[Header]) -> list[Header]:
+    return [header for header in headers if header[0] != b"accept-encoding"]
+
+
+async def _whole_body(visit: Visitor) -> bytes | Reason:
+    """Read the request's body, up to 64 KiB."""
+    parsed = visit.parsed
+    if parsed is None or not parsed.body:
+        return b""
+    if parsed.body > BODY_LIMIT:
+        return Reason.BODY_TOO_LARGE
+    collector = _BodyCollector()
+    visit.connection.attach(collector)
+    visit.connection.read_body(limit=BODY_LIMIT)
+    return await collector.done
+
+
+class _BodyCollector:
+    """A `RequestSink` that keeps everything; the wire bounds it."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[bytes | Reason] = loop.create_future()
+        self._body = b""
+
+    def request_body(self, data: bytes) -> None:
+        self._body += data
+
+    def request_end(self) -> None:
+        self._settle(self._body)
+
+    def request_failed(self, reason: Reason) -> None:
+        self._settle(reason)
+
+    def client_gone(self) -> None:
+        # The answer will find nobody; the provider is not asked for it.
+        self._settle(Reason.REQUEST_TIMEOUT)
+
+    def pause_response(self) -> None:
+        pass
+
+    def resume_response(self) -> None:
+        pass
+
+    def _settle(self, outcome: bytes | Reason) -> None:
+        if not self.done.done():
+            self.done.set_result(outcome)

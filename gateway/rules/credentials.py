@@ -1,0 +1,195 @@
+"""Find the bearer token of a request (RFC 6750 §2.1 and §2.3). Floor 2.
+
+One request carries one token in one place, in the exact grammar; anything else that
+looks like a token is refused, never skipped. `access_token` is told by its decoded
+name. Spellings that only *some* servers take for it (`Access_Token`,
+`access_token[]`, `access.token`, or behind a `;`) are never the token: where a token
+is judged they are a malformed request, so that none slips past to the upstream, and
+in a Referer they are redacted like the real one.
+"""
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from gateway.rules.target import decode_form, decode_name
+from gateway.values import (
+    Access,
+    Credentials,
+    DeviceRule,
+    Reason,
+    RequestHead,
+    Route,
+    RouteKind,
+    Secret,
+    TokenPlace,
+)
+
+TOKEN_LIMIT_BYTES: Final = 8 * 1024
+
+_PARAMETER: Final = b"access_token"
+_BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
+_TOKEN: Final = re.compile(rb"[A-Za-z0-9\-._~+/]+=*")
+# The scheme ends where RFC 9110 §5.6.2 token characters do: `Bearer\tx` is an
+# attempt at Bearer, `Bearers x` another scheme.
+_BEARER_ATTEMPT: Final = re.compile(
+    rb"(?i)bearer(?![!#$%&'*+.^_`|~0-9a-z-])(.*)", re.DOTALL
+)
+_SEPARATORS: Final = re.compile(rb"[ ,]")
+_REDACTABLE: Final = re.compile(rb"(?<=[?&;#])([^=&;#?]*)=[^&;#]*")
+_NAME_END: Final = re.compile(rb"[\[\0]")
+_PHP_NAMES: Final = bytes.maketrans(b". ", b"__")
+
+_API: Final = RouteKind.API
+_USERINFO: Final = RouteKind.OAUTH_USERINFO
+_PUBLIC: Final = Access.PUBLIC
+_REQUIRED: Final = Access.REQUIRED
+_HEADER: Final = TokenPlace.HEADER
+_QUERY: Final = TokenPlace.QUERY
+
+
+def takes_token(route: Route) -> bool:
+    """Tell whether a token sent to this route is judged."""
+    if route.kind is _API:
+        return route.access is not _PUBLIC
+    return route.kind is _USERINFO
+
+
+def needs_token(route: Route) -> bool:
+    """Tell whether this route refuses a request without a token."""
+    return takes_token(route) and (route.access is _REQUIRED or route.kind is _USERINFO)
+
+
+def find_credentials(head: RequestHead, route: Route) -> Credentials | Reason | None:
+    """Find the one token; None where there is none, or where nobody asks for it.
+
+    A `Reason` is a refusal: MALFORMED_REQUEST for anything but one token in one
+    allowed place, MALFORMED_TOKEN for one that is not of the grammar.
+    """
+    authorization = [value for name, value in head.headers if name == b"authorization"]
+    if len(authorization) > 1:
+        # RFC 9110 §5.3: no list field, so no reader may choose between two.
+        return Reason.MALFORMED_REQUEST
+    if not takes_token(route):
+        return None
+    query = head.target.query
+    if query and _might_hold_token(query):
+        return _find_in_query(query, authorization, route)
+    return _find_in_header(authorization[0], route) if authorization else None
+
+
+def _find_in_header(value: bytes, route: Route) -> Credentials | Reason | None:
+    found = _BEARER.fullmatch(value)
+    if found is None:
+        return _why_not_bearer(value)
+    if _HEADER not in route.token_from:
+        return Reason.MALFORMED_REQUEST
+    token = found[1]
+    if len(token) > TOKEN_LIMIT_BYTES:
+        return Reason.MALFORMED_TOKEN
+    return Credentials(Secret(token.decode()), _HEADER)
+
+
+def _why_not_bearer(value: bytes) -> Reason | None:
+    """Part other schemes, which are no credentials, from broken Bearer."""
+    attempt = _BEARER_ATTEMPT.fullmatch(value)
+    if attempt is None:
+        return None
+    token = attempt[1].lstrip(b" ")
+    if not token or attempt[1] == token or _SEPARATORS.search(token):
+        return Reason.MALFORMED_REQUEST
+    return Reason.MALFORMED_TOKEN
+
+
+def _find_in_query(
+    query: bytes, authorization: list[bytes], route: Route
+) -> Credentials | Reason | None:
+    pairs = query.split(b"&")
+    if any(map(_resembles_token, pairs)):
+        return Reason.MALFORMED_REQUEST
+    tokens = [pair.partition(b"=")[2] for pair in pairs if _is_token(pair)]
+    in_header = _find_in_header(authorization[0], route) if authorization else None
+    if not tokens:
+        return in_header
+    if in_header is not None or len(tokens) > 1 or _QUERY not in route.token_from:
+        return Reason.MALFORMED_REQUEST
+    # Percent-decoded only: a `+` belongs to the token grammar.
+    token = unquote_to_bytes(tokens[0])
+    if not token:
+        return Reason.MALFORMED_REQUEST
+    if len(token) > TOKEN_LIMIT_BYTES or not _TOKEN.fullmatch(token):
+        return Reason.MALFORMED_TOKEN
+    return Credentials(Secret(token.decode()), _QUERY)
+
+
+# ---------------------------------------------------------- the query parameter
+
+
+def remove_query_token(query: bytes | None) -> bytes | None:
+    """Take every `access_token` out of a query; all other bytes stay as they are.
+
+    None where nothing is left: `?access_token=T` alone leaves no `?`.
+    """
+    if not query or not _might_hold_token(query):
+        return query
+    kept = [pair for pair in query.split(b"&") if not _is_token(pair)]
+    return b"&".join(kept) if kept else None
+
+
+def redact(url: bytes) -> bytes:
+    """Blank the value of whatever some server could take for a token in `url`."""
+    return _REDACTABLE.sub(_redacted, url) if _might_hold_token(url) else url
+
+
+def _redacted(parameter: re.Match[bytes]) -> bytes:
+    name = parameter[1]
+    return name + b"=redacted" if _folds_to_token(name) else parameter[0]
+
+
+def _might_hold_token(query: bytes) -> bool:
+    """Spare nearly all queries the closer look."""
+    return b"%" in query or b"access" in query.lower()
+
+
+def _is_token(pair: bytes) -> bool:
+    return decode_name(pair) == _PARAMETER
+
+
+def _resembles_token(pair: bytes) -> bool:
+    """Tell whether some servers, but not all, would find a token in this pair."""
+    pieces = pair.split(b";")
+    if _is_token(pair):
+        del pieces[0]
+    return any(_folds_to_token(piece.partition(b"=")[0]) for piece in pieces)
+
+
+def _folds_to_token(name: bytes) -> bool:
+    """Tell whether `name` could be read as `access_token`.
+
+    Case folded and trimmed as some frameworks do, cut at a NUL as C does, and as
+    PHP has it: dots and spaces are underscores, an array's name ends at its bracket.
+    """
+    cut = _NAME_END.split(decode_form(name), maxsplit=1)[0]
+    return cut.strip().lower().translate(_PHP_NAMES) == _PARAMETER
+
+
+# ------------------------------------------------------------------- the device
+
+
+def named_device(head: RequestHead, rule: DeviceRule) -> str | None:
+    """Give the one device that a request names; None for none, and for several."""
+    named: set[bytes] = set()
+    if rule.header is not None:
+        named.update(head.values(rule.header.lower()))
+    if rule.query is not None and head.target.query:
+        named.update(
+            decode_form(pair.partition(b"=")[2])
+            for pair in head.target.query.split(b"&")
+            if decode_name(pair) == rule.query
+        )
+    if len(named) != 1:
+        return None
+    try:
+        return named.pop().decode()
+    except UnicodeDecodeError:
+        return None

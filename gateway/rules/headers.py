@@ -1,0 +1,378 @@
+"""What the upstream is told, and what the client is told back. Floor 2, all bytes.
+
+The order is the safety: first everything hop-by-hop, gateway-owned or ambiguous is
+taken out of what the client sent, then our own is added, so that no client header
+and no `Connection` option can set, double or delete a header of ours. The bytes of
+values are never re-encoded. Framing (`Content-Length` and `Transfer-Encoding` of
+requests, `Connection`, `Expect`, `Upgrade`) is the wire's, which adds its own.
+
+Names are compared folded, because CGI and its heirs take `_`, and some `.`, for `-`.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from gateway.rules.credentials import redact, remove_query_token
+from gateway.rules.routing import rewrite
+from gateway.values import (
+    Access,
+    Header,
+    IdentityHeaders,
+    Permit,
+    Reason,
+    RequestHead,
+    Route,
+    RouteKind,
+    Target,
+    TokenPlace,
+)
+
+# RFC 9110 §7.6.1, and what precedes or surrounds it in practice. `Proxy` is httpoxy's.
+_HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_HOP_BY_HOP_PREFIX: Final = b"proxy-"
+# Whatever claims another method or target than the one that was judged.
+_SECOND_OPINIONS: Final = frozenset(
+    {
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-original-method",
+        b"x-original-uri",
+        b"x-original-url",
+        b"x-rewrite-url",
+    }
+)
+# Ours or the wire's to set; some are put back by `_keep` in the form that may pass.
+_RESET: Final = frozenset(
+    {
+        b"authorization",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"referer",
+        b"via",
+        b"x-request-id",
+    }
+)
+_RESET_PREFIX: Final = b"x-auth-"
+# True only from the mouth of a trusted proxy.
+_FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
+_FORWARDED_PREFIX: Final = b"x-forwarded-"
+
+_CORS_ORIGIN: Final = b"access-control-allow-origin"
+_CORS_CREDENTIALS: Final = b"access-control-allow-credentials"
+_SCHEMES: Final = {"http": b"http", "https": b"https"}
+
+_FOLDED: Final = re.compile(rb"[^a-z0-9]")
+_PLAIN: Final = bytes(range(0x21, 0x7F)).translate(None, b"%")
+_ESCAPES: Final = tuple(
+    bytes((byte,)) if byte in _PLAIN else b"%%%02X" % byte for byte in range(256)
+)
+
+_API: Final = RouteKind.API
+_USERINFO: Final = RouteKind.OAUTH_USERINFO
+_PUBLIC: Final = Access.PUBLIC
+_QUERY: Final = TokenPlace.QUERY
+
+
+def _fold(name: bytes) -> bytes:
+    return _FOLDED.sub(b"-", name)
+
+
+class _Passes(dict[bytes, bool]):
+    """Remembers of each header name whether it passes as it stands.
+
+    Bounded, so that a client who makes names up only makes us think again.
+    """
+
+    def __init__(self, passes: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._passes = passes
+
+    def __missing__(self, name: bytes) -> bool:
+        if len(self) >= 512:
+            self.clear()
+        verdict = self._passes(name)
+        if len(name) <= 64:
+            self[name] = verdict
+        return verdict
+
+
+class HeaderRules:
+    """The header rules of one configuration, built once.
+
+    `pseudonym` names this gateway in `Via` (RFC 9110 §7.6.3); it is random for each
+    process, so that chained gateways do not take each other for a loop.
+    """
+
+    def __init__(self, identity: IdentityHeaders, *, pseudonym: bytes) -> None:
+        fields = {
+            "subject": identity.subject,
+            "client": identity.client,
+            "provider": identity.provider,
+            "device": identity.device,
+        }
+        self._plain_facts = tuple(
+            (name, attrgetter(field)) for field, name in fields.items() if name
+        )
+        self._scopes = identity.scopes
+        self._claims = identity.claims
+        self._limit_bytes = identity.limit_bytes
+        claims = (name for name, _ in identity.claims)
+        self._identity_names = frozenset(
+            map(_fold, filter(None, (*fields.values(), identity.scopes, *claims)))
+        )
+        self._from_client = _Passes(self._passes_from_client)
+        self._from_proxy = _Passes(self._passes_from_proxy)
+        self._from_upstream = _Passes(_passes_from_upstream)
+        self._pseudonym = pseudonym
+        self._via: Header = (b"via", b"1.1 " + pseudonym)
+
+    def __repr__(self) -> str:
+        return f"<HeaderRules: {len(self._identity_names)} identity headers>"
+
+    def upstream_headers(
+        self,
+        head: RequestHead,
+        permit: Permit,
+        *,
+        request_id: bytes,
+        host: bytes | None = None,
+        hop: bytes = b"",
+    ) -> list[Header] | Reason:
+        """Give all but the framing headers of the request to the upstream.
+
+        `host` replaces the Host header where the upstream sets one. `hop` is the
+        address of the trusted proxy that handed the request over, empty when the
+        client came by itself: only a proxy's forwarding headers pass.
+
+        A `Reason` refuses: LOOP_DETECTED when the request has been here before,
+        INCONSISTENT when the facts are too large to be told (RFC 6750 has no better
+        word than `invalid_token` for a token we cannot use).
+        """
+        kept = self._keep(head, permit.route, trusted=bool(hop))
+        if kept is None:
+            return Reason.LOOP_DETECTED
+        identity = self._identity(permit)
+        if identity is None:
+            return Reason.INCONSISTENT
+        return [
+            (b"host", host or head.authority),
+            *kept,
+            *_forwarded(head, kept, hop),
+            self._via,
+            (b"x-request-id", request_id),
+            *_authorization(permit),
+            *identity,
+        ]
+
+    def response_headers(
+        self,
+        headers: Iterable[Header],
+        *,
+        request_id: bytes,
+        cors: tuple[Header, ...] = (),
+        query_token: bool = False,
+    ) -> list[Header]:
+        """Give the upstream's end-to-end headers, in order, and ours.
+
+        `cors` is what `rules.cors.cors_headers` gave; it replaces the upstream's own.
+        `query_token` tells that the token stood in the URL: its answer belongs in no
+        shared cache (RFC 6750 §2.3), and its URL in no `Referer`.
+        """
+        headers = list(headers)
+        passes = self._from_upstream
+        listed = _connection_options(headers)
+        if cors:
+            listed |= {_CORS_ORIGIN, _CORS_CREDENTIALS}
+        kept = [
+            header
+            for header in headers
+            if passes[header[0]] and header[0] not in listed
+        ]
+        if query_token:
+            if not any(name == b"cache-control" for name, _ in kept):
+                kept.append((b"cache-control", b"private"))
+            kept.append((b"referrer-policy", b"no-referrer"))
+        return [*kept, *cors, (b"x-request-id", request_id)]
+
+    def _keep(
+        self, head: RequestHead, route: Route, *, trusted: bool
+    ) -> list[Header] | None:
+        """Give what passes of the client's headers; None when this is a loop."""
+        passes = self._from_proxy if trusted else self._from_client
+        kept: list[Header] = []
+        listed: set[bytes] = set()
+        for header in head.headers:
+            name, value = header
+            if passes[name]:
+                kept.append(header)
+            elif name == b"connection":
+                listed.update(_options(value))
+            elif name == b"referer":
+                kept.append((name, redact(value)))
+            elif name == b"via":
+                if self._pseudonym in value:
+                    return None
+                kept.append(header)
+            elif name == b"authorization" and _is_unjudged(route):
+                kept.append(header)
+        if listed:
+            return [header for header in kept if header[0] not in listed]
+        return kept
+
+    def _passes_from_client(self, name: bytes) -> bool:
+        folded = _fold(name)
+        return (
+            self._passes_from_proxy(name)
+            and folded not in _FORWARDED
+            and not folded.startswith(_FORWARDED_PREFIX)
+        )
+
+    def _passes_from_proxy(self, name: bytes) -> bool:
+        folded = _fold(name)
+        return (
+            b"_" not in name
+            and folded not in _HOP_BY_HOP
+            and folded not in _SECOND_OPINIONS
+            and folded not in _RESET
+            and folded not in self._identity_names
+            and not folded.startswith((_HOP_BY_HOP_PREFIX, _RESET_PREFIX))
+        )
+
+    def _identity(self, permit: Permit) -> list[Header] | None:
+        """Tell who calls; None when that takes more bytes than are allowed."""
+        facts = permit.facts
+        if facts is None or permit.route.kind is not _API:
+            return []
+        told: list[Header] = [
+            (name, encode(value))
+            for name, get in self._plain_facts
+            if (value := get(facts)) is not None
+        ]
+        if self._scopes and facts.scopes is not None:
+            told.append((self._scopes, _encode_all(facts.scopes)))
+        for name, path in self._claims:
+            claim = facts.claims.get(path)
+            if claim is not None:
+                told.append((name, _encode_claim(claim)))
+        size = sum([len(name) + len(value) for name, value in told])
+        return told if size <= self._limit_bytes else None
+
+
+def _passes_from_upstream(name: bytes) -> bool:
+    return (
+        name not in _HOP_BY_HOP
+        and name != b"x-request-id"
+        and not name.startswith(_HOP_BY_HOP_PREFIX)
+    )
+
+
+def _connection_options(headers: Iterable[Header]) -> set[bytes]:
+    listed: set[bytes] = set()
+    for name, value in headers:
+        if name == b"connection":
+            listed.update(_options(value))
+    return listed
+
+
+def _options(value: bytes) -> list[bytes]:
+    return [option.strip(b" \t").lower() for option in value.split(b",")]
+
+
+def _forwarded(head: RequestHead, kept: list[Header], hop: bytes) -> list[Header]:
+    """Tell where the request came from; a trusted proxy's own word comes first."""
+    scheme = (b"x-forwarded-proto", _SCHEMES[head.scheme])
+    host = (b"x-forwarded-host", head.authority)
+    if not hop:
+        return [(b"x-forwarded-for", head.peer.encode()), scheme, host]
+    said = {name for name, _ in kept}
+    missing = [header for header in (scheme, host) if header[0] not in said]
+    return [(b"x-forwarded-for", hop), *missing]
+
+
+# ---------------------------------------------------------------- the token itself
+
+
+def upstream_target(target: Target, permit: Permit) -> bytes:
+    """Give the target to ask the upstream for: rewritten, without a query token."""
+    credentials = permit.credentials
+    if credentials is not None and credentials.place is _QUERY:
+        query = remove_query_token(target.query)
+        target = msgspec.structs.replace(target, query=query)
+    return rewrite(target, permit.route)
+
+
+def _is_unjudged(route: Route) -> bool:
+    """Tell whether `Authorization` is between the client and the upstream."""
+    if route.kind is _API:
+        return route.pass_token and route.access is _PUBLIC
+    return route.kind is not _USERINFO
+
+
+def _authorization(permit: Permit) -> tuple[Header, ...]:
+    """Hand on the token that was judged, and nothing else, where it is wanted."""
+    route, credentials = permit.route, permit.credentials
+    if credentials is None or not (route.pass_token or route.kind is _USERINFO):
+        return ()
+    return ((b"authorization", b"Bearer " + credentials.token.encode()),)
+
+
+# ------------------------------------------------------------------------ values
+
+
+def encode(text: str) -> bytes:
+    """Percent-encode all but visible ASCII, and `%` itself: injective, no spaces."""
+    # A lone surrogate (JSON can hold one) must not merge two subjects into one.
+    raw = text.encode("utf-8", "surrogatepass")
+    if not raw.translate(None, _PLAIN):
+        return raw
+    return b"".join([_ESCAPES[byte] for byte in raw])
+
+
+@functools.lru_cache(maxsize=256)
+def _encode_all(texts: frozenset[str] | tuple[str, ...]) -> bytes:
+    """Join by raw spaces, which `encode` leaves nowhere else; a set in order."""
+    ordered = sorted(texts) if isinstance(texts, frozenset) else texts
+    return b" ".join(map(encode, ordered))
+
+
+def _encode_claim(claim: str | float | tuple[str, ...]) -> bytes:
+    if isinstance(claim, tuple):
+        return _encode_all(claim)
+    if isinstance(claim, bool):
+        return b"true" if claim else b"false"
+    return encode(str(claim))
+
+
+# ------------------------------------------------------------------------ tunnels
+
+
+def requested_tunnel(head: RequestHead, route: Route) -> bytes | None:
+    """Give the protocol to upgrade to, if the client asks for one the route lists.
+
+    RFC 9110 §7.8: the request says `Connection: upgrade` too. `h2c` never tunnels.
+    """
+    if not route.upgrades or b"upgrade" not in _connection_options(head.headers):
+        return None
+    for value in head.values(b"upgrade"):
+        for protocol in _options(value):
+            if protocol in route.upgrades and protocol != b"h2c":
+                return protocol
+    return None

@@ -1,0 +1,201 @@
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.rules.target import (
+    canonical_host,
+    decode_form,
+    decode_name,
+    has_encoded_slash,
+    parse_target,
+    split_absolute,
+)
+from gateway.values import Target
+
+# Bytes that meet the parser's every branch far more often than random ones do.
+SIGNS = b"/ a . .. ; ? % %2e %2F %2f %25 %61 %00 %0a %5C \\ # \x7f \xff %ED"
+PIECES = st.sampled_from([*SIGNS.split(), b" ", b"\0"])
+TARGETS = st.lists(PIECES, max_size=8).map(lambda parts: b"/" + b"".join(parts))
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "query", "segments"),
+    [
+        (b"/", b"/", None, (b"",)),
+        (b"/a/b", b"/a/b", None, (b"a", b"b")),
+        (b"/a%62/", b"/a%62/", None, (b"ab", b"")),
+        (b"/a?", b"/a", b"", (b"a",)),
+        (b"/a?b=c?d", b"/a", b"b=c?d", (b"a",)),
+        (b"/a?%zz&\\&//../", b"/a", b"%zz&\\&//../", (b"a",)),
+        (b"/.well-known/x", b"/.well-known/x", None, (b".well-known", b"x")),
+        (b"/...", b"/...", None, (b"...",)),
+        (b"/%EB%85%B8", b"/%EB%85%B8", None, ("노".encode(),)),
+        (b"/a%2Fb", b"/a%2Fb", None, (b"a/b",)),
+        (b"/%252e%252e", b"/%252e%252e", None, (b"%2e%2e",)),
+        (b"/a;x=1/b", b"/a;x=1/b", None, (b"a;x=1", b"b")),
+        (b"/a%20b", b"/a%20b", None, (b"a b",)),
+    ],
+)
+def test_proper_targets_are_read_and_kept_as_they_are(raw, path, query, segments):
+    """Nothing is repaired: the raw form is what came in."""
+    target = parse_target(raw)
+
+    assert Target(path, query, segments) == target
+    assert raw == target.raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"admin",
+        b"?x",
+        b"*",
+        b"http://a/b",
+        b"/public/x#/../../admin",
+        b"/a?b#c",
+        b"/\\admin",
+        b"/public%5c..%5cadmin",
+        b"/public%5Cadmin",
+        b"/public /../admin",
+        b"/a?b c",
+        b"/a\x00",
+        b"/a\x7f",
+        b"/a?\x1f",
+        b"/a\xff",
+        b"/a?\xff",
+        b"/%",
+        b"/%2",
+        b"/%zz",
+        b"/%+1",
+        b"/admin%00",
+        b"/admin%0a",
+        b"/admin%0D",
+        b"/admin%7f",
+        b"//admin",
+        b"/public//../admin",
+        b"/a//",
+        b"/.",
+        b"/..",
+        b"/public/../admin",
+        b"/public/%2e%2e/admin",
+        b"/public/.%2E/admin",
+        b"/public/./admin",
+        b"/public/..;/admin",
+        b"/public/.;x=1/admin",
+        b"/public/%2e%2e%3bx/admin",
+        b"/public/%2f..%2fadmin",
+        b"/api/..%2fadmin",
+        b"/api/x%2F.;a",
+    ],
+)
+def test_doubtful_targets_are_refused(raw):
+    """Whatever two readers could read differently is no target (SECURITY §1 B)."""
+    assert parse_target(raw) is None
+
+
+@given(TARGETS)
+def test_what_is_judged_is_what_is_sent(raw):
+    """The raw form is the input, and reading it again changes nothing."""
+    target = parse_target(raw)
+    if target is None:
+        return
+
+    assert raw == target.raw
+    assert target == parse_target(target.raw)
+    assert target.segments == tuple(map(unquote_to_bytes, target.path[1:].split(b"/")))
+
+
+@given(TARGETS)
+def test_no_segment_ever_steps_through_the_tree(raw):
+    """Neither decoding nor dropping parameters nor splitting again finds a dot."""
+    target = parse_target(raw)
+    for segment in target.segments if target else ():
+        for part in segment.split(b"/"):
+            assert part.partition(b";")[0] not in {b".", b".."}
+        assert not set(segment) & {0, 10, 13, 127, ord("\\")}
+
+
+@given(st.binary(max_size=30))
+def test_any_bytes_are_read_or_refused(raw):
+    """No input makes the parser fail."""
+    target = parse_target(raw)
+
+    assert target is None or raw == target.raw
+
+
+def test_encoded_slashes_are_known():
+    """A decoded segment holds a slash only where the client encoded one."""
+    assert has_encoded_slash(Target(b"/a%2fb", None, (b"a/b",)))
+    assert not has_encoded_slash(Target(b"/a/b%252f", None, (b"a", b"b%2f")))
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"http://a.example/x?y", (b"a.example", b"/x?y")),
+        (b"HTTPS://a:80", (b"a:80", b"/")),
+        (b"http://a?x", (b"a", b"/?x")),
+        (b"http://[::1]:80/", (b"[::1]:80", b"/")),
+        (b"http://a#b", (b"a", b"/#b")),
+        (b"http:///x", None),
+        (b"http://u@a/", None),
+        (b"http://a,b/", None),
+        (b"ftp://a/", None),
+        (b"/http://a/", None),
+        (b"a:443", None),
+    ],
+)
+def test_absolute_form_is_parted(raw, expected):
+    """Only http and https, only a proper authority; the rest is still to be judged."""
+    assert expected == split_absolute(raw)
+
+
+@pytest.mark.parametrize(
+    ("authority", "expected"),
+    [
+        (b"a.example", "a.example"),
+        (b"A.EXAMPLE", "a.example"),
+        (b"a.example.", "a.example"),
+        (b"a.example.:8080", "a.example"),
+        (b"a.example:", "a.example"),
+        (b"my_service", "my_service"),
+        (b"192.0.2.1:80", "192.0.2.1"),
+        (b"[::1]", "[::1]"),
+        (b"[0:0:0:0:0:0:0:1]:65535", "[::1]"),
+        (b"[::FFFF:192.0.2.1]", "[::ffff:c000:201]"),
+        (b"", None),
+        (b".", None),
+        (b"a..b", None),
+        (b"a..", None),
+        (b":80", None),
+        (b"a:b", None),
+        (b"a:65536", None),
+        (b"a:000080", None),
+        (b"a,b", None),
+        (b"a b", None),
+        (b"u@a", None),
+        (b"a/b", None),
+        (b"a%41", None),
+        (b"a*", None),
+        (b"\xff", None),
+        (b"a\n", None),
+        (b"::1", None),
+        (b"[::1", None),
+        (b"[1.2.3.4]", None),
+        (b"[fe80::1%25eth0]", None),
+        (b"a" * 255, "a" * 255),
+        (b"a" * 256, None),
+    ],
+)
+def test_hosts_have_one_name(authority, expected):
+    """Case, port and one trailing dot do not matter; odd values are no host."""
+    assert expected == canonical_host(authority)
+
+
+def test_pairs_are_decoded_as_forms_are():
+    """A plus is a space, a bad escape stays, the value is not the name."""
+    assert b"access_token" == decode_name(b"access%5Ftoken=a%5Fb")
+    assert b"a b%zz" == decode_form(b"a+b%zz")
