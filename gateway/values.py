@@ -374,12 +374,14 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class NoRoute(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """No route matched: why, and in which dialect to say so.
 
-    `allow` holds the methods of the path that did match (405), else is empty (404).
+    `allow` holds the methods of the path that did match (405), else is empty (404);
+    `reason` is `BAD_TARGET` (400) where the route found cannot take the target.
     """
 
     dialect: str = "rfc6750"
     realm: str = ""
     allow: tuple[str, ...] = ()
+    reason: Reason = Reason.NO_ROUTE
 
 
 # -------------------------------------------------------------------- decisions

@@ -71,6 +71,7 @@ _RESET: Final = frozenset(
     }
 )
 _RESET_PREFIX: Final = b"x-auth-"
+_RESET_FROM_UPSTREAM: Final = frozenset({b"content-length", b"x-request-id"})
 # True only from the mouth of a trusted proxy.
 _FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
 _FORWARDED_PREFIX: Final = b"x-forwarded-"
@@ -279,7 +280,7 @@ class HeaderRules:
 def _passes_from_upstream(name: bytes) -> bool:
     return (
         name not in _HOP_BY_HOP
-        and name != b"x-request-id"
+        and name not in _RESET_FROM_UPSTREAM
         and not name.startswith(_HOP_BY_HOP_PREFIX)
     )
 

@@ -18,7 +18,7 @@ def identity(kind: str, address: str, parts: Mapping[str, object]) -> str:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, frozenset):
+    if isinstance(value, frozenset | set):
         return sorted(value)
     msg = f"a {type(value).__name__} has no part in an identity"
     raise TypeError(msg)

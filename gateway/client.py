@@ -1,0 +1,213 @@
+"""The command line's own HTTP client: get a token, ask a running gateway. Floor 5.
+
+A client like any other, on the outside: it knows no part of the gateway but its
+addresses. Blocking and small, since a command does one thing at a time.
+"""
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+from gateway.errors import GatewayError
+
+TIMEOUT: Final = 10.0
+
+
+class ClientFailure(GatewayError):
+    """A command could not do what it was asked; the message says what came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Decode the body; raises `ClientFailure` when it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise ClientFailure(f"no JSON came back (status {self.status})") from error
+
+
+def request(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> Response:
+    """Make one request. `headers` may hold `Host`. No redirect is followed."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ClientFailure("expected an address such as http://127.0.0.1:9091")
+    kinds = {
+        "http": http.client.HTTPConnection,
+        "https": http.client.HTTPSConnection,
+    }
+    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT)
+    target = parts.path or "/"
+    if parts.query:
+        target += f"?{parts.query}"
+    try:
+        connection.request(method, target, body=body, headers=dict(headers or {}))
+        answer = connection.getresponse()
+        return Response(answer.status, dict(answer.getheaders()), answer.read())
+    except (OSError, http.client.HTTPException) as error:
+        where = f"{parts.scheme}://{parts.netloc}"
+        raise ClientFailure(f"{where} did not answer; is it running?") from error
+    finally:
+        connection.close()
+
+
+# ---------------------------------------------------------- authorization code flow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSource:
+    """Where and how a provider of the demo gives tokens."""
+
+    host: str
+    authorize: str
+    token: str
+    scope: str
+    extra: Mapping[str, str]
+
+
+DEVICE: Final = "ALDFG55YMYRA9E527EBD"
+"""The device serial number of nugu's documentation."""
+
+PROVIDERS: Final[Mapping[str, TokenSource]] = {
+    "melon": TokenSource(
+        host="melon.localhost",
+        authorize="/oauth/authorize",
+        token="/oauth/token",  # noqa: S106 -- a path
+        scope="user-private-read streaming user-playlist-read user-like-read",
+        extra={},
+    ),
+    "nugu": TokenSource(
+        host="nugu.localhost",
+        authorize="/v1/auth/oauth/authorize",
+        token="/v1/auth/oauth/token",  # noqa: S106 -- a path
+        scope="device",
+        extra={"data": json.dumps({"deviceSerialNumber": DEVICE})},
+    ),
+    "ottm": TokenSource(
+        host="ottm.localhost",
+        authorize="/auth/authorize",
+        token="/oauth2/v1/token",  # noqa: S106 -- a path
+        scope="openid profile",
+        extra={},
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuthClient:
+    """A registered client; the sandbox's own by default."""
+
+    id: str = "demo"
+    secret: str = "demo-secret"
+    redirect_uri: str = "https://partner.site.com/callback"
+
+
+def fetch_token(
+    base: str, source: TokenSource, client: OAuthClient, scope: str | None
+) -> dict[str, Any]:
+    """Run the authorization code flow (RFC 6749 §4.1), consent included.
+
+    Gives the whole token answer; raises `ClientFailure` with what the provider said.
+    """
+    state = "gateway-token"
+    asked = {
+        "response_type": "code",
+        "client_id": client.id,
+        "redirect_uri": client.redirect_uri,
+        "scope": scope or source.scope,
+        "state": state,
+        **source.extra,
+    }
+    host = {"Host": source.host}
+    page = request("GET", _address(base, source.authorize, asked), headers=host)
+    if page.status != 200:
+        raise ClientFailure(_told("the authorize endpoint", page))
+    consent = _ConsentForm(page.body.decode()).fields | {"decision": "allow"}
+    answer = request("GET", _address(base, source.authorize, consent), headers=host)
+    code = _code(answer, state)
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": client.redirect_uri,
+        "client_id": client.id,
+        "client_secret": client.secret,
+    }
+    token = request(
+        "POST",
+        base.rstrip("/") + source.token,
+        headers={**host, "Content-Type": "application/x-www-form-urlencoded"},
+        body=urlencode(form).encode(),
+    )
+    if token.status != 200:
+        raise ClientFailure(_told("the token endpoint", token))
+    told: dict[str, Any] = token.json()
+    return told
+
+
+def _address(base: str, path: str, query: Mapping[str, str]) -> str:
+    return f"{base.rstrip('/')}{path}?{urlencode(query, quote_via=quote)}"
+
+
+def _code(answer: Response, state: str) -> str:
+    location = answer.headers.get("Location") or answer.headers.get("location") or ""
+    told = parse_qs(urlsplit(location).query)
+    if "code" not in told or told.get("state") != [state]:
+        raise ClientFailure(_told("the consent page", answer))
+    return told["code"][0]
+
+
+def _told(who: str, response: Response) -> str:
+    return f"{who} answered {response.status}: {response.body[:300].decode()}"
+
+
+class _ConsentForm(HTMLParser):
+    """Reads what a browser would send of the page's form, every box ticked."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of a field."""
+        given = dict(attrs)
+        name = given.get("name")
+        if tag == "input" and name and "disabled" not in given:
+            self.fields[name] = given.get("value") or ""
+
+
+# --------------------------------------------------------------------- admin calls
+
+
+def ask_admin(
+    method: str, base: str, path: str, token: str, body: Mapping[str, object]
+) -> Any:
+    """Put a question to the admin listener and give its JSON answer."""
+    response = request(
+        method,
+        base.rstrip("/") + path,
+        headers={
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+        },
+        body=json.dumps(body).encode(),
+    )
+    if not 200 <= response.status < 300:
+        raise ClientFailure(_told("the admin listener", response))
+    return response.json()

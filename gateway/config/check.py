@@ -1,0 +1,297 @@
+"""What must be true between the keys of a configuration. Floor 2: pure.
+
+The model knows each key alone; here a reference must lead somewhere, a route must be
+reachable, and nothing may be demanded of a token that nobody could ever tell: such a
+route would refuse everybody, which is better learned before the first request.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from gateway.config.addresses import origin_of
+from gateway.config.model import Config, Provider, Require, Route
+from gateway.config.registry import Registry
+from gateway.config.report import KeyPath, Report, suggest
+from gateway.rules import routing
+from gateway.rules.oauth_forms import METHODS
+from gateway.rules.target import parse_target
+from gateway.values import Access, RouteKind, TokenPlace
+from gateway.values import Route as Compiled
+
+LONGEST_FORM_BYTES: Final = 64 * 1024
+"""The forms of token and revocation requests are the only bodies ever held."""
+
+_LEARNED: Final = "learned"
+_CLIENT_TELLERS: Final = frozenset({_LEARNED, "introspection"})
+"""Verifiers that tell for which client an opaque token was made."""
+
+_NEEDS: Final[Mapping[str, tuple[str, Callable[[Require], object]]]] = {
+    "issuers": ("issuer", lambda require: require.issuers),
+    "audiences": ("audience", lambda require: require.audiences),
+    "clients": ("client", lambda require: require.clients),
+    "claims": ("claims", lambda require: require.claims),
+    "device": ("device", lambda require: require.device),
+}
+"""Each rule of a route, what some verifier must know for it, and how to ask."""
+
+_TOKENLESS: Final = frozenset({"require", "token_from"})
+_ALWAYS: Final = frozenset({"access", "pass_token", "upgrades", "end_with_token"})
+_UNUSED: Final[Mapping[RouteKind, frozenset[str]]] = {
+    RouteKind.API: frozenset(),
+    RouteKind.OAUTH_AUTHORIZE: _ALWAYS | _TOKENLESS,
+    RouteKind.OAUTH_TOKEN: _ALWAYS | _TOKENLESS,
+    RouteKind.OAUTH_REVOKE: _ALWAYS | _TOKENLESS,
+    RouteKind.OAUTH_USERINFO: _ALWAYS,
+}
+"""Keys that mean nothing on a guarded endpoint: the kind decides."""
+
+_HELD: Final = frozenset({RouteKind.OAUTH_TOKEN, RouteKind.OAUTH_REVOKE})
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A configuration under examination.
+
+    `numbers` are the routes' places in the files, where some were left out.
+    """
+
+    config: Config
+    registry: Registry
+    report: Report
+    numbers: Sequence[int]
+
+    def routes(self) -> Iterator[tuple[KeyPath, Route]]:
+        """Give each route with its path."""
+        for number, route in zip(self.numbers, self.config.routes, strict=True):
+            yield ("routes", number), route
+
+    def refer(
+        self, path: KeyPath, name: str, what: str, known: Collection[str]
+    ) -> None:
+        """Note a problem when `name` is none of the known."""
+        if name not in known:
+            found, close = self.report.found(path, name), suggest(name, known)
+            self.report.problem(path, f"expected a known {what}, found {found}{close}")
+
+
+def check(
+    config: Config, registry: Registry, report: Report, numbers: Sequence[int]
+) -> None:
+    """Note everything that cannot work, and warn of what is unwise."""
+    case = Case(config, registry, report, numbers)
+    _store(case)
+    for name, provider in config.providers.items():
+        _provider(case, ("providers", name), provider)
+        _learning(case, name, provider)
+    for path, route in case.routes():
+        _references(case, path, route)
+        _access(case, path, route)
+        _rewriting(case, path, route)
+        _cross_origin(case, path, route)
+        _kind(case, path, route)
+        if route.provider in config.providers:
+            _knowledge(case, path, route, config.providers[route.provider])
+            _scopes(case, path, route, config.providers[route.provider])
+    _equals(case)
+
+
+# ------------------------------------------------------------------------ providers
+
+
+def _store(case: Case) -> None:
+    scheme = case.config.store.url.partition("://")[0]
+    known = case.registry.store_schemes
+    if scheme not in known:
+        # The URL itself may hold a password.
+        choice = ", ".join(f"{name}://" for name in sorted(known))
+        case.report.problem(("store", "url"), f"expected one of {choice}")
+
+
+def _provider(case: Case, path: KeyPath, provider: Provider) -> None:
+    report = case.report
+    for number, verifier in enumerate(provider.verify):
+        if verifier in provider.verify[:number]:
+            report.problem((*path, "verify", number), "expected each verifier once")
+    for verifier in provider.model_fields_set & case.registry.verifiers.keys():
+        if verifier not in provider.verify:
+            report.problem((*path, verifier), f"expected `{verifier}` in verify")
+    if set(provider.verify) == {_LEARNED}:
+        report.problem(
+            (*path, "verify"),
+            "expected another verifier besides `learned`: that a grant was seen "
+            "does not prove that its token is still valid",
+        )
+    for number, scope in enumerate(provider.assume_scopes):
+        if provider.scopes and scope not in provider.scopes:
+            report.problem(
+                (*path, "assume_scopes", number), "expected one of the `scopes`"
+            )
+    if (
+        provider.assume_scopes
+        and "userinfo" in provider.verify
+        and not provider.any_client
+        and _CLIENT_TELLERS.isdisjoint(provider.verify)
+    ):
+        report.problem(
+            (*path, "assume_scopes"),
+            "expected `learned` or `introspection` in verify, since userinfo does not "
+            "tell for which client a token was made, or `any_client: true`",
+        )
+
+
+def _learning(case: Case, name: str, provider: Provider) -> None:
+    """Warn where no token answer of the provider's own endpoint passes by."""
+    if _LEARNED not in provider.verify:
+        return
+    home = origin_of(getattr(provider.settings(_LEARNED), "token_endpoint", ""))
+    upstreams = case.config.upstreams
+    origins = (
+        origin
+        for _, route in case.routes()
+        if route.provider == name and route.kind is RouteKind.OAUTH_TOKEN
+        if route.upstream in upstreams
+        for origin in upstreams[route.upstream].targets
+    )
+    if home not in origins:
+        case.report.warn(
+            ("providers", name, "verify"),
+            "`learned` learns nothing: no route of kind oauth-token leads to its "
+            "token_endpoint",
+        )
+
+
+# --------------------------------------------------------------------------- routes
+
+
+def _references(case: Case, path: KeyPath, route: Route) -> None:
+    upstreams, providers = case.config.upstreams, case.config.providers
+    case.refer((*path, "upstream"), route.upstream, "upstream", upstreams)
+    if route.provider:
+        case.refer((*path, "provider"), route.provider, "provider", providers)
+    elif route.access is not Access.PUBLIC or route.kind is not RouteKind.API:
+        case.report.problem(path, "expected a provider, or `access: public`")
+
+
+def _access(case: Case, path: KeyPath, route: Route) -> None:
+    if route.access is Access.PUBLIC and route.require != Require():
+        case.report.problem(
+            (*path, "require"), "expected nothing: a public route asks for no token"
+        )
+    if TokenPlace.QUERY in route.token_from:
+        case.report.warn(
+            (*path, "token_from"),
+            "a token in a query ends up in histories and logs (RFC 9700 §4.3.2): "
+            "only for clients that cannot set headers",
+        )
+
+
+def _rewriting(case: Case, path: KeyPath, route: Route) -> None:
+    """Refuse a prefix that no path of the route begins with."""
+    prefix = parse_target(route.strip_prefix)
+    if prefix is None:
+        return
+    pattern = routing.parse_pattern(route.match.path)
+    if pattern.segments[: len(prefix.segments)] != prefix.segments:
+        case.report.problem(
+            (*path, "strip_prefix"), "expected what match.path begins with"
+        )
+
+
+def _cross_origin(case: Case, path: KeyPath, route: Route) -> None:
+    cors = route.cors
+    if cors is None:
+        return
+    if cors.credentials and "*" in cors.origins:
+        case.report.problem(
+            (*path, "cors", "credentials"),
+            "expected false, since `*` in origins would let every page in",
+        )
+    if not cors.methods and not route.match.methods:
+        case.report.problem(
+            (*path, "cors"), "expected methods, since match.methods lists none"
+        )
+
+
+def _kind(case: Case, path: KeyPath, route: Route) -> None:
+    """Refuse what means nothing at a guarded endpoint."""
+    for key in sorted(_UNUSED[route.kind] & route.model_fields_set):
+        case.report.problem((*path, key), f"expected nothing: {route.kind} decides it")
+    allowed = METHODS.get(route.kind)
+    if allowed and not route.match.methods <= set(allowed):
+        case.report.problem(
+            (*path, "match", "methods"),
+            f"expected {' and '.join(allowed)} alone for {route.kind}",
+        )
+    if route.kind in _HELD and route.body_limit > LONGEST_FORM_BYTES:
+        case.report.problem(
+            (*path, "body_limit"), "expected 64KiB or less for a form that is held"
+        )
+
+
+def _known(case: Case, provider: Provider) -> frozenset[str]:
+    """Everything that the provider's verifiers can tell."""
+    verifiers = case.registry.verifiers
+    return frozenset(
+        chain.from_iterable(
+            verifiers[name].knows(provider.settings(name)) for name in provider.verify
+        )
+    )
+
+
+def _knowledge(case: Case, path: KeyPath, route: Route, provider: Provider) -> None:
+    known = _known(case, provider)
+    for key, (fact, demanded) in _NEEDS.items():
+        if demanded(route.require) and fact not in known:
+            case.report.problem(
+                (*path, "require", key),
+                f"expected a provider that can tell it: none of "
+                f"{', '.join(provider.verify)} knows the {fact} of a token",
+            )
+
+
+def _scopes(case: Case, path: KeyPath, route: Route, provider: Provider) -> None:
+    """Refuse to demand a scope that nobody can grant, or tell."""
+    tellable = "scope" in _known(case, provider)
+    if route.require.scopes and not (tellable or provider.assume_scopes):
+        case.report.problem(
+            (*path, "require", "scopes"),
+            f"expected a provider that can tell it: none of "
+            f"{', '.join(provider.verify)} knows the scope of a token, "
+            "and assume_scopes is empty",
+        )
+        return
+    grantable = set(provider.scopes if tellable else provider.assume_scopes)
+    for number, scopes in enumerate(route.require.scopes):
+        for scope in sorted(scopes - grantable if grantable else ()):
+            place = (*path, "require", "scopes", number)
+            case.refer(place, scope, "scope of the provider", grantable)
+
+
+def _equals(case: Case) -> None:
+    """Refuse two routes that share an id, or all that they match."""
+    first: dict[str, KeyPath] = {}
+    for path, route in case.routes():
+        if (before := first.setdefault(route.id, path)) != path:
+            _clash(case, (*path, "id"), "an id of its own", before)
+    compared = [
+        Compiled(
+            id=str(number),
+            host=route.match.host,
+            path=route.match.path,
+            methods=route.match.methods,
+        )
+        for number, route in zip(case.numbers, case.config.routes, strict=True)
+    ]
+    for one, other in routing.conflicts(compared):
+        match = ("routes", int(other.id), "match")
+        earlier = ("routes", int(one.id))
+        _clash(case, match, "another host, path or methods", earlier)
+
+
+def _clash(case: Case, path: KeyPath, expected: str, other: KeyPath) -> None:
+    mark = case.report.mark(other)
+    case.report.problem(
+        path, f"expected {expected}: the route at {mark.file}:{mark.line} has the same"
+    )

@@ -1,0 +1,179 @@
+"""From what a configuration says to the values that requests meet. Floor 2: pure.
+
+Only for a configuration that `load` gave: every reference leads somewhere. Nothing of
+Pydantic is left in what comes out.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.config import model
+from gateway.config.model import Config
+from gateway.values import (
+    ClaimRule,
+    Cors,
+    DeviceRule,
+    Guard,
+    IdentityHeaders,
+    Requirements,
+    Route,
+    RouteKind,
+    Timeouts,
+    UpstreamSettings,
+    WireLimits,
+)
+
+
+def compile_routes(config: Config) -> tuple[Route, ...]:
+    """Make the route table, in the order of the files."""
+    return tuple(_route(config, route) for route in config.routes)
+
+
+def compile_upstreams(config: Config) -> Mapping[str, UpstreamSettings]:
+    """Make the upstreams, by name."""
+    return {
+        name: UpstreamSettings(
+            name=name,
+            origins=upstream.targets,
+            host=upstream.host.encode() if upstream.host else None,
+            timeouts=_timeouts(upstream.timeouts),
+            connections=upstream.connections,
+            waiting=upstream.waiting,
+            keepalive=upstream.keepalive,
+            ca_file=str(upstream.ca_file) if upstream.ca_file else None,
+        )
+        for name, upstream in config.upstreams.items()
+    }
+
+
+def compile_limits(config: Config) -> WireLimits:
+    """Make the bounds of the client side."""
+    limits, timeouts = config.limits, config.timeouts
+    return WireLimits(
+        target_bytes=limits.target,
+        header_bytes=limits.headers,
+        header_count=limits.header_count,
+        connections=limits.connections,
+        header_timeout=timeouts.header,
+        body_timeout=timeouts.body,
+        idle_timeout=timeouts.idle,
+        write_timeout=timeouts.write,
+    )
+
+
+def compile_identity(config: Config) -> IdentityHeaders:
+    """Make the names of the headers that tell the upstream who calls."""
+    names = config.identity_headers
+    return IdentityHeaders(
+        subject=_name(names.subject),
+        client=_name(names.client),
+        scopes=_name(names.scopes),
+        provider=_name(names.provider),
+        device=_name(names.device),
+        claims=tuple((_name(name), path) for name, path in names.claims.items()),
+        limit_bytes=names.limit,
+    )
+
+
+def claim_paths(config: Config) -> Mapping[str, frozenset[str]]:
+    """Give the claims worth keeping, by provider: what routes and headers ask for."""
+    everywhere = frozenset(config.identity_headers.claims.values())
+    paths = dict.fromkeys(config.providers, everywhere)
+    for route in config.routes:
+        if route.provider:
+            paths[route.provider] |= route.require.claims.keys()
+    return paths
+
+
+def _route(config: Config, route: model.Route) -> Route:
+    compiled = Route(
+        id=route.id,
+        host=route.match.host,
+        path=route.match.path,
+        methods=route.match.methods,
+        kind=route.kind,
+        access=route.access,
+        token_from=route.token_from,
+        require=_requirements(route.require),
+        upstream=route.upstream,
+        pass_token=route.pass_token,
+        strip_prefix=route.strip_prefix,
+        add_prefix=route.add_prefix,
+        encoded_slash=route.encoded_slash,
+        cors=_cors(route.cors, route.match.methods) if route.cors else None,
+        upgrades=frozenset(name.lower().encode() for name in route.upgrades),
+        end_with_token=route.end_with_token,
+        timeouts=_route_timeouts(route, config.upstreams[route.upstream]),
+        body_limit_bytes=route.body_limit,
+    )
+    provider = config.providers.get(route.provider)
+    if provider is None:
+        return compiled
+    return msgspec.structs.replace(
+        compiled,
+        provider=route.provider,
+        dialect=provider.dialect,
+        realm=provider.realm,
+        clock_skew=provider.clock_skew,
+        guard=_guard(provider, route.kind),
+    )
+
+
+def _guard(provider: model.Provider, kind: RouteKind) -> Guard:
+    if kind is RouteKind.API:
+        return Guard()
+    return Guard(
+        form=provider.dialect,
+        https_only=provider.https_only,
+        scopes=frozenset(provider.scopes),
+    )
+
+
+def _requirements(require: model.Require) -> Requirements:
+    return Requirements(
+        scopes=require.scopes,
+        issuers=require.issuers,
+        audiences=require.audiences,
+        clients=require.clients,
+        claims=tuple(ClaimRule(path, one) for path, one in require.claims.items()),
+        device=_device(require.device) if require.device else None,
+        max_fact_age=require.max_fact_age,
+    )
+
+
+def _device(device: model.Device) -> DeviceRule:
+    return DeviceRule(
+        header=_name(device.header) if device.header else None,
+        query=device.query.encode() if device.query else None,
+    )
+
+
+def _cors(cors: model.Cors, methods: frozenset[str]) -> Cors:
+    return Cors(
+        origins=cors.origins,
+        methods=cors.methods or methods,
+        headers=frozenset(name.lower() for name in cors.headers),
+        credentials=cors.credentials,
+        max_age=int(cors.max_age),
+    )
+
+
+def _timeouts(timeouts: model.UpstreamTimeouts) -> Timeouts:
+    return Timeouts(
+        connect=timeouts.connect,
+        first_byte=timeouts.first_byte,
+        idle=timeouts.idle,
+    )
+
+
+def _route_timeouts(route: model.Route, upstream: model.Upstream) -> Timeouts | None:
+    """Give what the route says, and the upstream where it says nothing."""
+    own = route.timeouts.model_dump(exclude_none=True)
+    if not own:
+        return None
+    return msgspec.structs.replace(_timeouts(upstream.timeouts), **own)
+
+
+def _name(header: str) -> bytes:
+    return header.lower().encode()

@@ -1,0 +1,417 @@
+"""The sections of a configuration file, as they are written. Floor 2: pure.
+
+Pydantic models, used while starting only; `compile` makes of them the values that
+requests meet. The plug-ins' own settings join at load (`language`), so nothing above
+is imported here. A docstring under a key is its description in the JSON schema.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    create_model,
+    model_validator,
+)
+
+from gateway.config.addresses import (
+    Address,
+    Authority,
+    CorsOrigin,
+    ListenAddress,
+    Target,
+    TrustedNetwork,
+)
+from gateway.config.fields import (
+    ClaimPath,
+    ClaimValue,
+    Count,
+    Flag,
+    HeaderName,
+    Host,
+    IdentityName,
+    Method,
+    Model,
+    Name,
+    OneOrMore,
+    OptionalIdentityName,
+    PathPattern,
+    Prefix,
+    QueryName,
+    ReadableFile,
+    Realm,
+    Scope,
+    ScopeExpression,
+    SecretString,
+    SecretText,
+    UpgradeToken,
+)
+from gateway.config.registry import Registry
+from gateway.config.units import (
+    Duration,
+    PositiveDuration,
+    PositiveSize,
+    Size,
+    expected,
+)
+from gateway.values import Access, RouteKind, Secret, TokenPlace
+
+# ------------------------------------------------------------------- the process
+
+
+class Listen(Model):
+    """Where listeners are opened."""
+
+    proxy: ListenAddress = Address("0.0.0.0", 8080)  # noqa: S104 -- the clients' door
+    """For clients."""
+    status: ListenAddress = Address("0.0.0.0", 9090)  # noqa: S104 -- kubelet, Prometheus
+    """/livez, /readyz, /startupz and /metrics, without authentication."""
+    admin: ListenAddress = Address("127.0.0.1", 9091)
+    """/api/explain and /api/revocations."""
+
+
+class Store(Model):
+    """Where facts are shared between processes."""
+
+    url: SecretText = Field(default_factory=lambda: Secret("memory://"))
+    """`memory://` keeps them in the process; `redis://…` shares them."""
+
+
+class Admin(Model):
+    """Who may change something or ask for an explanation."""
+
+    token: Annotated[Secret, SecretString(16)] | None = None
+    """The bearer token of the admin listener; without one, both are off."""
+
+
+class Limits(Model):
+    """Bounds of the client side; beyond them a request is refused."""
+
+    target: PositiveSize = 8 * 1024
+    """The request target."""
+    headers: PositiveSize = 32 * 1024
+    """All header lines together."""
+    header_count: Count = 100
+    """Header lines."""
+    connections: Count = 10_000
+    """Open client connections."""
+
+
+class ClientTimeouts(Model):
+    """Deadlines of the client side."""
+
+    header: PositiveDuration = 10.0
+    """For a whole head."""
+    body: PositiveDuration = 30.0
+    """Without progress of a request body."""
+    idle: PositiveDuration = 75.0
+    """Between two requests of a connection."""
+    write: PositiveDuration = 30.0
+    """Without progress of a response."""
+
+
+class Drain(Model):
+    """How the process ends."""
+
+    deadline: Duration = 25.0
+    """How long open exchanges may take to finish after a signal."""
+
+
+class Log(Model):
+    """What is written to standard output, as JSON."""
+
+    access: Flag = True
+    """One line for each request."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level of all other lines."""
+
+
+# ---------------------------------------------------------------------- providers
+
+
+class TokenShape(Model):
+    """What a token must look like before anybody is asked about it."""
+
+    prefix: str = ""
+    """What every token of this provider begins with."""
+    max: PositiveSize = 8 * 1024
+    """The longest token."""
+
+
+class Cache(Model):
+    """How long facts about tokens are believed."""
+
+    ttl: Duration = 60.0
+    """Facts, at most; never past the token's own `exp`. 0 asks every time."""
+    negative_ttl: Duration = 10.0
+    """The verdict that a token is invalid."""
+    memory: PositiveSize = 32 * 1024 * 1024
+    """Memory for facts, in each process."""
+
+
+class Provider(Model):
+    """Somebody who issues tokens; each name in `verify` has its own section here."""
+
+    dialect: str = "rfc6750"
+    """How refusals are worded."""
+    realm: Realm = ""
+    """The realm of challenges."""
+    verify: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The ways to learn a token's facts, in order."""
+    scopes: tuple[Scope, ...] = ()
+    """All scopes that the provider can grant; none listed: any."""
+    assume_scopes: tuple[Scope, ...] = ()
+    """Scopes of every valid token whose scope nobody tells."""
+    any_client: Flag = False
+    """Accept tokens whoever they were made for, though `assume_scopes` trusts them."""
+    https_only: Flag = False
+    """Refuse the guarded OAuth endpoints over plain HTTP."""
+    token_lifetime: PositiveDuration | None = None
+    """The longest life of a token: tells `iat` from `exp` where it is missing."""
+    clock_skew: Duration = 0.0
+    """How long after `exp` a token is still accepted."""
+    expiry_margin: Duration = 0.0
+    """How long before `exp` cached facts are no longer believed."""
+    token_shape: TokenShape = TokenShape()
+    cache: Cache = Cache()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _open_sections(cls, given: Any) -> Any:
+        """Give every verifier its section; one that needs no settings may omit it."""
+        names = given.get("verify") if isinstance(given, Mapping) else None
+        if not isinstance(names, list | tuple):
+            return given
+        sections = cls.model_fields.keys() - Provider.model_fields.keys()
+        return {name: {} for name in sections if name in names} | dict(given)
+
+    def settings(self, verifier: str) -> BaseModel:
+        """Give the settings of a verifier that `verify` names."""
+        settings: BaseModel = getattr(self, verifier)
+        return settings
+
+
+# ---------------------------------------------------------------------- upstreams
+
+
+class UpstreamTimeouts(Model):
+    """Deadlines towards an upstream."""
+
+    connect: PositiveDuration = 1.0
+    """To open a connection."""
+    first_byte: PositiveDuration = 30.0
+    """From the request to the response's head."""
+    idle: PositiveDuration = 60.0
+    """Without progress of a response."""
+
+
+class Upstream(Model):
+    """A group of equal servers."""
+
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    """Their addresses, without a path."""
+    host: Authority | None = None
+    """What the Host header says; without it the client's is kept."""
+    timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    connections: Count = 256
+    """Connections to one target."""
+    waiting: Count = 256
+    """Requests that may wait for a connection."""
+    keepalive: Duration = 30.0
+    """How long an idle connection is kept."""
+    ca_file: ReadableFile | None = None
+    """Certificates (PEM) that are trusted instead of the system's."""
+
+
+class IdentityHeaders(Model):
+    """The headers that tell the upstream who calls; an empty name leaves one out."""
+
+    subject: OptionalIdentityName = "X-Auth-Subject"
+    client: OptionalIdentityName = "X-Auth-Client"
+    scopes: OptionalIdentityName = "X-Auth-Scopes"
+    provider: OptionalIdentityName = "X-Auth-Provider"
+    device: OptionalIdentityName = "X-Auth-Device"
+    claims: dict[IdentityName, ClaimPath] = Field(default_factory=dict)
+    """Further headers, each with the path of its claim."""
+    limit: PositiveSize = 8 * 1024
+    """All of them together."""
+
+
+# ------------------------------------------------------------------------- routes
+
+
+class Match(Model):
+    """Which requests a route is for; the most specific route wins."""
+
+    host: Host = "*"
+    """A host name, `*.suffix`, or `*` for any."""
+    path: PathPattern
+    """Literals, `{name}` for one segment, and a closing `**`."""
+    methods: frozenset[Method] = frozenset()
+    """None listed: all. GET implies HEAD."""
+
+
+class Device(Model):
+    """Where a request names the device that its token was made for: one of both."""
+
+    header: HeaderName | None = None
+    query: QueryName | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.header is None) == (self.query is None):
+            raise expected("either header or query")
+        return self
+
+
+def _listed(value: object) -> object:
+    """Let one stand for a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+ClaimValues = Annotated[
+    frozenset[ClaimValue], Field(min_length=1), BeforeValidator(_listed), OneOrMore()
+]
+
+
+class Require(Model):
+    """What a token must be and have; every rule must hold."""
+
+    scopes: ScopeExpression = ()
+    """Scope sets, one of which the token has: ["a b", "c"] is (a and b) or c."""
+    issuers: frozenset[str] = frozenset()
+    """Its issuer is one of these."""
+    audiences: frozenset[str] = frozenset()
+    """Its audience has one of these."""
+    clients: frozenset[str] = frozenset()
+    """It was made for one of these clients."""
+    claims: dict[ClaimPath, ClaimValues] = Field(default_factory=dict)
+    """Each claim equals one of the values given for its path."""
+    device: Device | None = None
+    max_fact_age: PositiveDuration | None = None
+    """How old the provider's word may be."""
+
+
+class Cors(Model):
+    """Which cross-origin calls are allowed; preflights are answered by the gateway."""
+
+    origins: Annotated[frozenset[CorsOrigin], Field(min_length=1)]
+    """Exact origins, or `*` for any."""
+    methods: frozenset[Method] = frozenset()
+    """None listed: the route's own."""
+    headers: frozenset[HeaderName] = frozenset({"Authorization"})
+    """Request headers that may be sent."""
+    credentials: Flag = False
+    """Whether cookies and client certificates may be sent."""
+    max_age: Duration = 600.0
+    """How long a browser may remember a preflight's answer."""
+
+
+class RouteTimeouts(Model):
+    """Deadlines of one route; what is left out is the upstream's."""
+
+    first_byte: PositiveDuration | None = None
+    """From the request to the response's head."""
+    idle: PositiveDuration | None = None
+    """Without progress of a response."""
+
+
+class Route(Model):
+    """One kind of requests: who may send it, and where it goes."""
+
+    id: Name
+    """Its name in logs and metrics."""
+    match: Match
+    kind: RouteKind = RouteKind.API
+    """An API, or one of the provider's OAuth endpoints, which are guarded."""
+    access: Access = Access.REQUIRED
+    """`optional`: no token is anonymous, a bad one is refused. `public`: none asked."""
+    provider: str = ""
+    """Whose tokens are accepted."""
+    token_from: Annotated[frozenset[TokenPlace], Field(min_length=1)] = frozenset(
+        {TokenPlace.HEADER}
+    )
+    """Where the token may be."""
+    require: Require = Require()
+    upstream: str
+    """Where permitted requests go."""
+    pass_token: Flag = False
+    """Send `Authorization` on to the upstream."""
+    strip_prefix: Prefix = b""
+    """Taken from the path before it goes upstream."""
+    add_prefix: Prefix = b""
+    """Put before the path that goes upstream."""
+    encoded_slash: Flag = False
+    """Accept `%2F` in the path."""
+    cors: Cors | None = None
+    upgrades: frozenset[UpgradeToken] = frozenset()
+    """Protocols a connection may be upgraded to, such as websocket."""
+    end_with_token: Flag = False
+    """End a response that is still being sent when its token expires."""
+    timeouts: RouteTimeouts = RouteTimeouts()
+    body_limit: Size = 0
+    """The longest request body; 0 is unlimited, since bodies are never held."""
+
+
+# ----------------------------------------------------------------------- the whole
+
+
+def _one_worker(value: object) -> Literal[1]:
+    if value in (1, "1") and not isinstance(value, bool):
+        return 1
+    raise expected("1 (this version runs one process; scale with replicas)")
+
+
+LongSecret = Annotated[Secret, SecretString(32)]
+Secrets = Annotated[
+    tuple[LongSecret, ...], Field(min_length=1), BeforeValidator(_listed), OneOrMore()
+]
+
+
+class Config(Model):
+    """A configuration file of token-gateway."""
+
+    version: Literal[1]
+    """The version of this language."""
+    include: tuple[str, ...] = ()
+    """Files with further `routes`, as glob patterns beside this file."""
+    listen: Listen = Listen()
+    store: Store = Store()
+    secret: Secrets
+    """Seals what is stored. Of several the first seals and all open (rotation)."""
+    admin: Admin = Admin()
+    trusted_proxies: tuple[TrustedNetwork, ...] = ()
+    """Networks whose X-Forwarded-For and -Proto are believed."""
+    limits: Limits = Limits()
+    timeouts: ClientTimeouts = ClientTimeouts()
+    drain: Drain = Drain()
+    log: Log = Log()
+    workers: Annotated[Literal[1], BeforeValidator(_one_worker)] = 1
+    """Processes."""
+    providers: dict[Name, Provider] = Field(default_factory=dict)
+    """Who issues tokens, by name."""
+    upstreams: dict[Name, Upstream] = Field(default_factory=dict)
+    """Where requests go, by name."""
+    identity_headers: IdentityHeaders = IdentityHeaders()
+    routes: tuple[Route, ...] = ()
+
+
+def language(registry: Registry) -> type[Config]:
+    """Complete the language with the plug-ins there are: their names and sections."""
+    # Made from names that are only known now, so no type checker can follow.
+    dialect: Any = Literal[tuple(registry.dialects)]
+    verifier: Any = Literal[tuple(registry.verifiers)]
+    known = Provider.model_fields
+    fields: dict[str, Any] = {
+        "dialect": (dialect, known["dialect"]),
+        "verify": (tuple[verifier, ...], known["verify"]),
+    }
+    for name, plugin in registry.verifiers.items():
+        about = f"How `{name}` in `verify` is done."
+        section = Field(default=None, description=about)
+        fields[name] = (plugin.Settings | None, section)
+    provider: Any = create_model("Provider", __base__=Provider, **fields)
+    providers = (dict[Name, provider], Config.model_fields["providers"])
+    return create_model("Config", __base__=Config, providers=providers)

@@ -1,0 +1,276 @@
+"""Know a token at once, or learn it by one question. Floor 3: no rules, no wire.
+
+What is kept are facts about a token, never verdicts on a request: the rules are
+applied again on every hit. The first level is this process's memory, the second a
+shared store. The store is left out where it could only cost: when it is not shared
+(memory says it sooner), and when the verifiers ask nobody (a signature is checked
+faster than a store is asked).
+
+When an entry is believed:
+
+- no longer than `ttl`, counted on the monotonic clock, and no longer than `exp` less
+  `expiry_margin` by the wall clock: a stepped clock can end belief, never renew it;
+- a hit never extends it, nor does the way through the store;
+- an entry from the store is measured by *our* `ttl`, whatever its writer had, and
+  one from the future is not believed at all. (Processes share no clock but the wall's:
+  one that is set back in between can at most double the ttl.)
+
+Negatives live on a shelf of their own: a flood of invented tokens pushes out other
+invented tokens, never a good one. They are not shared through the store.
+
+One question per token is in flight. It has a task of its own, so a caller that goes
+away takes nothing from the others; if all went away, the answer is still remembered.
+A failure is shared with those who waited for it and with nobody after them. What
+began before a `forget` is handed to those who were waiting, and not kept.
+"""
+
+import asyncio
+from math import inf
+from typing import Final
+
+import msgspec
+
+from gateway.errors import ProviderUnavailable
+from gateway.facts.chain import Chain
+from gateway.facts.fingerprints import Kind, fingerprints
+from gateway.facts.shared import CacheResources, SharedFacts
+from gateway.facts.shelf import Shelf
+from gateway.tasks import spawn
+from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
+
+CLOCKS_DIFFER: Final = 1.0
+"""By how many seconds the clock of another process may be ahead of ours."""
+
+
+class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how much: seconds and bytes. A ttl of 0 keeps nothing.
+
+    `ttl` is for facts; `negative_ttl` for the verdict that a token is not good.
+    """
+
+    ttl: float = 60.0
+    negative_ttl: float = 10.0
+    expiry_margin: float = 0.0
+    memory_bytes: int = 64 * 1024 * 1024
+    negative_bytes: int = 4 * 1024 * 1024
+
+
+class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in memory now. `negatives` counts entries; `bytes` is of both kinds."""
+
+    entries: int
+    negatives: int
+    bytes: int
+
+
+class CachedFacts:
+    """Keeps `ports.FactsSource` for one provider. `method` is its name in metrics."""
+
+    def __init__(
+        self,
+        provider: str,
+        chain: Chain,
+        *,
+        resources: CacheResources,
+        settings: CacheSettings,
+        method: str = "",
+    ) -> None:
+        self._provider = provider
+        self._chain = chain
+        self._clock = resources.clock
+        self._events = resources.events
+        self._settings = settings
+        self._method = method
+        names = fingerprints(resources.secrets, Kind.FACTS, provider, chain.identity)
+        self._name = names[0]
+        self._shared: SharedFacts | None = None
+        if resources.store.shared and not chain.local and settings.ttl > 0:
+            self._shared = SharedFacts(names, resources)
+        self._facts = Shelf(settings.memory_bytes)
+        self._negatives = Shelf(settings.negative_bytes)
+        self._flights: dict[bytes, _Flight] = {}
+
+    def __repr__(self) -> str:
+        return f"<CachedFacts {self._provider}: {self.stats()}>"
+
+    # ------------------------------------------------------------- the promise
+
+    def recall(self, token: str) -> Knowledge | None:
+        """Answer from this process's memory, at once; None means *ask*."""
+        knowledge = self._remembered(self._name(token))
+        if knowledge is None:
+            self._events.cache("l1", "miss")
+        return knowledge
+
+    async def learn(self, token: str, *, max_age: float = inf) -> Knowledge:
+        """Answer from the shared store, else from the provider; then remember.
+
+        Facts known for longer than `max_age` seconds are passed over. Concurrent
+        callers with one token share one question. Raises `ProviderUnavailable` when
+        the truth cannot be had now.
+        """
+        name = self._name(token)
+        oldest = self._clock.now() - max_age
+        # Another flight may have landed since the caller's `recall`.
+        knowledge = self._remembered(name)
+        if knowledge is not None and knowledge.obtained_at >= oldest:
+            return knowledge
+        knowledge = await self._aboard(name, token, oldest)
+        if knowledge.obtained_at < oldest:
+            # The flight was another's, and content with an older word of the store.
+            knowledge = await self._aboard(name, token, oldest)
+        return knowledge
+
+    async def forget(self, token: str) -> None:
+        """Drop what is known of this token here and in the shared store.
+
+        A store that does not answer keeps its entry until its ttl: counted.
+        """
+        name = self._name(token)
+        self._facts.drop(name)
+        self._negatives.drop(name)
+        if (flight := self._flights.pop(name, None)) is not None:
+            flight.overtaken = True
+        if self._shared is not None:
+            await self._shared.erase(token)
+
+    def stats(self) -> CacheStats:
+        """Tell what is in memory now."""
+        return CacheStats(
+            entries=len(self._facts),
+            negatives=len(self._negatives),
+            bytes=self._facts.held_bytes + self._negatives.held_bytes,
+        )
+
+    # ------------------------------------------------------------- memory
+
+    def _remembered(self, name: bytes) -> Knowledge | None:
+        monotonic, now = self._clock.monotonic(), self._clock.now()
+        knowledge = self._facts.find(name, monotonic, now)
+        if knowledge is not None:
+            self._events.cache("l1", "hit")
+            self._events.validation(self._provider, self._method, "l1", "active")
+            return knowledge
+        knowledge = self._negatives.find(name, monotonic, now)
+        if knowledge is not None:
+            self._events.cache("l1", "negative_hit")
+            self._events.validation(self._provider, self._method, "l1", "inactive")
+        return knowledge
+
+    def _remember(self, name: bytes, knowledge: Knowledge) -> None:
+        found = knowledge.found
+        self._facts.drop(name)
+        self._negatives.drop(name)
+        lifetime, dies_at = self._belief(knowledge)
+        shelf = self._negatives if isinstance(found, Invalid) else self._facts
+        if lifetime > 0:
+            known = Knowledge(found, Source.L1, knowledge.obtained_at)
+            shelf.keep(name, known, self._clock.monotonic() + lifetime, dies_at)
+
+    def _belief(self, knowledge: Knowledge) -> tuple[float, float]:
+        """Tell for how long, and until which moment, `knowledge` is believed."""
+        found, settings, now = knowledge.found, self._settings, self._clock.now()
+        if isinstance(found, Invalid):
+            # Time alone turns this one verdict over: it is not worth keeping.
+            early = found.reason is Reason.NOT_YET_VALID
+            return (0.0 if early else settings.negative_ttl), inf
+        dies_at = inf
+        if found.expires_at is not None:
+            dies_at = found.expires_at - settings.expiry_margin
+        age = now - knowledge.obtained_at
+        if age < -CLOCKS_DIFFER:
+            return 0.0, dies_at
+        return min(settings.ttl - max(0.0, age), dies_at - now), dies_at
+
+    # ------------------------------------------------------------- flights
+
+    async def _aboard(self, name: bytes, token: str, oldest: float) -> Knowledge:
+        flight = self._flights.get(name)
+        if flight is None:
+            flight = self._flights[name] = _Flight(name, token, oldest)
+            _ = spawn(self._lead(flight), name=f"learn a token of {self._provider}")
+        else:
+            self._events.coalesced(self._provider)
+        # Shielded: the one who gives up must not end it for the others.
+        outcome = await asyncio.shield(flight.landed)
+        source, result = Source.PROVIDER, "error"
+        if isinstance(outcome, Knowledge):
+            source = outcome.source
+            result = "inactive" if isinstance(outcome.found, Invalid) else "active"
+        self._events.validation(self._provider, self._method, source, result)
+        if isinstance(outcome, Knowledge):
+            return outcome
+        # One exception each: a shared one would gather everybody's traceback.
+        raise ProviderUnavailable(*outcome.args) from outcome
+
+    async def _lead(self, flight: "_Flight") -> None:
+        outcome: Knowledge | ProviderUnavailable
+        outcome = ProviderUnavailable("the question was given up")
+        try:
+            knowledge = await self._found(flight)
+            if not flight.overtaken:
+                self._remember(flight.name, knowledge)
+            outcome = knowledge
+        except ProviderUnavailable as error:
+            outcome = error
+        finally:
+            if self._flights.get(flight.name) is flight:
+                del self._flights[flight.name]
+            flight.landed.set_result(outcome)
+
+    async def _found(self, flight: "_Flight") -> Knowledge:
+        facts, occupied = None, False
+        if self._shared is not None:
+            facts, occupied = await self._shared.read(
+                flight.token, lambda facts: self._will_do(facts, flight.oldest)
+            )
+        if facts is not None:
+            return Knowledge(facts, Source.L2, facts.learned_at)
+        # The moment *before* the question: a mark made meanwhile is newer than it.
+        now = self._clock.now()
+        found = await self._chain.verify(flight.token, now)
+        knowledge = Knowledge(found, Source.PROVIDER, now)
+        if self._shared is not None:
+            await self._share(self._shared, flight, knowledge, occupied=occupied)
+        return knowledge
+
+    def _will_do(self, facts: TokenFacts, oldest: float) -> bool:
+        if facts.learned_at < oldest:
+            return False
+        return self._belief(Knowledge(facts, Source.L2, facts.learned_at))[0] > 0
+
+    async def _share(
+        self,
+        shared: SharedFacts,
+        flight: "_Flight",
+        knowledge: Knowledge,
+        *,
+        occupied: bool,
+    ) -> None:
+        """Tell the other processes; take back what the answer or a forget ended."""
+        found = knowledge.found
+        lifetime, _ = self._belief(knowledge)
+        if isinstance(found, TokenFacts) and lifetime > 0 and not flight.overtaken:
+            await shared.write(flight.token, found, lifetime)
+            # A forget may have been faster than this write.
+            occupied = flight.overtaken
+        if occupied:
+            await shared.erase(flight.token)
+
+
+class _Flight:
+    """One question about one token, on its way.
+
+    `oldest` is the earliest moment whose word will do; `overtaken` tells that a
+    forget came in between.
+    """
+
+    __slots__ = ("landed", "name", "oldest", "overtaken", "token")
+
+    def __init__(self, name: bytes, token: str, oldest: float) -> None:
+        self.name = name
+        self.token = token
+        self.oldest = oldest
+        self.overtaken = False
+        self.landed: asyncio.Future[Knowledge | ProviderUnavailable]
+        self.landed = asyncio.get_running_loop().create_future()

@@ -1,0 +1,180 @@
+"""Decide on a request: two pure halves around at most one wait. Floor 3.
+
+`decide` is a plain function: what this process remembers is answered at once. Only
+what it cannot know becomes a `Pending`, which a front hands to `settle`: the shared
+store, then the provider. Facts are judged afresh on every request, hit or miss; a
+verdict is never kept. What cannot be known now is 503, never a refused token.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from gateway.errors import ProviderUnavailable, StoreUnavailable
+from gateway.ports import Clock, FactsSource, Revocations
+from gateway.rules.cors import preflight, requested_method
+from gateway.rules.credentials import find_credentials, named_device
+from gateway.rules.policy import (
+    Case,
+    admit_open,
+    admit_userinfo,
+    deny,
+    deny_unrouted,
+    is_recent_enough,
+    judge,
+)
+from gateway.rules.routing import Routes
+from gateway.values import (
+    Answer,
+    Credentials,
+    Decision,
+    Denial,
+    Invalid,
+    Knowledge,
+    NoRoute,
+    Reason,
+    RequestHead,
+    Route,
+    RouteKind,
+    Source,
+    TokenFacts,
+)
+
+_ASKED: Final = frozenset({Source.PROVIDER, Source.STALE})
+_PROVIDER: Final = Source.PROVIDER
+_USERINFO: Final = RouteKind.OAUTH_USERINFO
+
+
+class Pending(msgspec.Struct, frozen=True, gc=False):
+    """A decision that must wait for the truth: hand it to `Gatekeeper.settle`.
+
+    `outdated` tells that something is known, but is older than the route allows.
+    """
+
+    route: Route
+    credentials: Credentials
+    device: str | None
+    outdated: bool
+
+
+class Gatekeeper:
+    """The one who decides. `sources` are the facts of each provider, by its name."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        sources: Mapping[str, FactsSource],
+        revocations: Revocations,
+        clock: Clock,
+    ) -> None:
+        self._routes = routes
+        self._sources = sources
+        self._revocations = revocations
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<Gatekeeper: {len(self._routes)} routes>"
+
+    def decide(self, head: RequestHead) -> Decision | Answer | Pending:
+        """Decide from memory; an `Answer` is that to a CORS preflight."""
+        if head.method == "OPTIONS":
+            answer = self._preflight(head)
+            if answer is not None:
+                return answer
+        route = self._routes.find(head)
+        if isinstance(route, NoRoute):
+            return deny_unrouted(route)
+        credentials = find_credentials(head, route)
+        if isinstance(credentials, Credentials):
+            return self._recall(head, route, credentials)
+        if credentials is None:
+            return admit_open(route)
+        return deny(route, credentials)
+
+    async def settle(self, pending: Pending) -> Decision:
+        """Learn the facts, then judge: the provider is asked at most once."""
+        route, token = pending.route, pending.credentials.token
+        source = self._sources[route.provider]
+        try:
+            if pending.outdated:
+                await _forget(source, token)
+            knowledge = await source.learn(token)
+            if not self._suffices(route, knowledge) and knowledge.source not in _ASKED:
+                await _forget(source, token)
+                knowledge = await source.learn(token)
+        except (ProviderUnavailable, StoreUnavailable):
+            return self._unavailable(route)
+        # What was asked just now is recent, however long the answer took.
+        if knowledge.source is _PROVIDER or self._suffices(route, knowledge):
+            return self._judge(route, pending.credentials, pending.device, knowledge)
+        return self._unavailable(route)
+
+    def _preflight(self, head: RequestHead) -> Answer | Denial | None:
+        """Answer for the route of the method that is asked about, if it has CORS."""
+        method = requested_method(head)
+        if method is None:
+            return None
+        route = self._routes.search(head.host, head.target, method)
+        if isinstance(route, NoRoute) or route.cors is None:
+            return None
+        return preflight(route, head) or deny(route, Reason.CORS_REFUSED)
+
+    def _recall(
+        self, head: RequestHead, route: Route, credentials: Credentials
+    ) -> Decision | Pending:
+        """Judge by what this process remembers, else say what is missing."""
+        token = credentials.token
+        knowledge = self._sources[route.provider].recall(token)
+        if route.kind is _USERINFO:
+            return self._admit_userinfo(route, credentials, knowledge)
+        rule = route.require.device
+        device = None if rule is None else named_device(head, rule)
+        if knowledge is not None and self._suffices(route, knowledge):
+            return self._judge(route, credentials, device, knowledge)
+        if self._revocations.covers(route.provider, token, None):
+            return deny(route, Reason.REVOKED)
+        return Pending(route, credentials, device, knowledge is not None)
+
+    def _suffices(self, route: Route, knowledge: Knowledge) -> bool:
+        """Tell whether this may be judged by. A verdict does not grow old."""
+        return isinstance(knowledge.found, Invalid) or is_recent_enough(
+            route, knowledge.obtained_at, self._clock.now()
+        )
+
+    def _judge(
+        self,
+        route: Route,
+        credentials: Credentials,
+        device: str | None,
+        knowledge: Knowledge,
+    ) -> Decision:
+        found = knowledge.found
+        if isinstance(found, Invalid):
+            return deny(route, found.reason, source=knowledge.source)
+        revoked = self._revocations.covers(route.provider, credentials.token, found)
+        case = Case(route, found, self._clock.now(), revoked, device)
+        return judge(case, credentials, knowledge.source)
+
+    def _admit_userinfo(
+        self, route: Route, credentials: Credentials, knowledge: Knowledge | None
+    ) -> Decision:
+        """Ask nobody: the request itself is the question to the provider."""
+        facts, source = None, Source.NONE
+        if knowledge is not None and isinstance(knowledge.found, TokenFacts):
+            facts, source = knowledge.found, knowledge.source
+        token = credentials.token
+        revoked = self._revocations.covers(route.provider, token, facts)
+        return admit_userinfo(route, credentials, facts, revoked=revoked, source=source)
+
+    def _unavailable(self, route: Route) -> Denial:
+        # Spread over five seconds, lest all clients come back as one.
+        spread = int(self._clock.monotonic() * 1000) % 5
+        return deny(route, Reason.PROVIDER_UNAVAILABLE, retry_after=1 + spread)
+
+
+async def _forget(source: FactsSource, token: str) -> None:
+    """Make the source ask again; a lost store is a miss, never an error."""
+    with contextlib.suppress(StoreUnavailable):
+        await source.forget(token)

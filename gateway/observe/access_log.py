@@ -1,0 +1,99 @@
+"""Tell every finished exchange in one line. Floor 4: reads records, never fails.
+
+A line is one JSON object in ASCII; its members are the fields of `values.Exchange`,
+by the same names, and stay what they are from release to release:
+
+    request_id                          the id the client was told
+    started_at, duration, upstream_wait Unix time; seconds
+    method, scheme, host, path          as received; never a query
+    status, request_bytes, response_bytes
+    decision, reason, source            allow, deny or error; why; whose word it was
+    route, provider, upstream           ids in the configuration, empty when unknown
+    client, peer                        the token's client; the address
+    failure                             what broke, in our words
+
+No token is in a record, and a query is cut off even if a door let one slip. Whatever
+bytes a client sent, JSON escapes keep them inside their string, and ASCII keeps
+terminal control codes out of an operator's window. On a terminal the line is short
+and for people.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from gateway.observe.lines import CAPACITY_BYTES, LineWriter, Sink
+from gateway.values import Exchange
+
+RECORD_BYTES: Final = 1024
+"""What a waiting record is taken to weigh besides its path."""
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+class AccessLog:
+    """Keeps `ports.Observer`: one line to `sink` per exchange."""
+
+    def __init__(self, sink: Sink, *, capacity_bytes: int = CAPACITY_BYTES) -> None:
+        encode: Callable[[Sequence[Exchange]], bytes]
+        encode = as_text if sink.isatty() else as_json
+        self._writer = LineWriter(
+            sink, encode=encode, weigh=_weigh, capacity_bytes=capacity_bytes
+        )
+
+    @property
+    def dropped(self) -> int:
+        """How many exchanges have no line."""
+        return self._writer.dropped
+
+    def observe(self, exchange: Exchange) -> None:
+        """Take note of one finished exchange."""
+        self._writer.put(exchange)
+
+    def close(self, deadline: float = 2.0) -> None:
+        """Write what waits, for `deadline` seconds at most; blocks its caller."""
+        self._writer.close(deadline)
+
+
+def as_json(exchanges: Sequence[Exchange]) -> bytes:
+    """Give one JSON line per exchange, all of it ASCII."""
+    try:
+        lines = _encoder.encode_lines(exchanges)
+    except UnicodeEncodeError:  # a lone surrogate
+        lines = b""
+    if lines.isascii() and b"?" not in lines and lines:
+        return lines
+    return b"".join(map(_careful, exchanges))
+
+
+def as_text(exchanges: Sequence[Exchange]) -> bytes:
+    """Give one short line per exchange for a person at a terminal."""
+    return b"".join(map(_short, exchanges))
+
+
+def _careful(exchange: Exchange) -> bytes:
+    fields = msgspec.structs.asdict(exchange)
+    fields["path"] = _without_query(exchange.path)
+    return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _short(exchange: Exchange) -> bytes:
+    clock = time.strftime("%H:%M:%S", time.localtime(exchange.started_at))
+    where = f"{exchange.host}{_without_query(exchange.path)}"
+    why = exchange.reason or exchange.source
+    line = (
+        f"{clock} {exchange.status} {exchange.method} {where} {exchange.decision}"
+        f" {why} {exchange.route or '-'} {exchange.duration * 1000:.1f}ms"
+    )
+    return line.encode("unicode_escape") + b"\n"
+
+
+def _without_query(path: str) -> str:
+    return path.partition("?")[0]
+
+
+def _weigh(exchange: Exchange) -> int:
+    return RECORD_BYTES + len(exchange.path)

@@ -1,0 +1,1 @@
+"""The three providers, one file each: their documents as tables."""

@@ -1,0 +1,244 @@
+import asyncio
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.admin.guards import (
+    Problem,
+    add_safe_headers,
+    as_json,
+    guarded,
+    host_name,
+    json_errors,
+)
+from gateway.errors import StoreUnavailable
+from gateway.values import Secret
+
+TOKEN = Secret("an-admin-token-of-some-length")
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+
+
+async def _work(_request: web.Request) -> web.Response:
+    return as_json({"done": True})
+
+
+async def _fail(request: web.Request) -> web.Response:
+    raise {
+        "problem": Problem(418, "teapot", "Expected tea."),
+        "store": StoreUnavailable("redis at 10.0.0.1 did not answer"),
+        "http": web.HTTPConflict(text="SECRET"),
+        "crash": RuntimeError("SECRET"),
+    }[request.match_info["how"]]
+
+
+@pytest.fixture
+def admin(aiohttp_client):
+    """Give a client of a guarded application; `token` None configures none."""
+
+    async def start(token: Secret | None = TOKEN, hosts: tuple[str, ...] = ()):
+        app = web.Application(middlewares=[json_errors, guarded(token, hosts)])
+        app.on_response_prepare.append(add_safe_headers)
+        app.router.add_get("/", _work)
+        app.router.add_route("*", "/api/work", _work)
+        app.router.add_get("/api/fail/{how}", _fail)
+        return await aiohttp_client(app)
+
+    return start
+
+
+@pytest.fixture
+async def crashes():
+    """Collect what is told to the loop's exception handler."""
+    told: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+    return told
+
+
+async def refusal(answer) -> tuple[int, str]:
+    """Give the status and the code of a refusal, which is JSON in every case."""
+    async with answer as response:
+        assert "application/json" == response.content_type
+        body = await response.json()
+        assert {"error", "message"} == set(body)
+        return response.status, body["error"]
+
+
+async def test_the_admin_token_lets_in(admin):
+    """The scheme's name is in any case (RFC 9110 §11.1)."""
+    client = await admin()
+
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        headers = {"Authorization": f"{scheme} {TOKEN}"}
+        async with client.post("/api/work", headers=headers) as answer:
+            assert {"done": True} == await answer.json()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [f"Basic {TOKEN}"],
+        ["Bearer"],
+        ["Bearer "],
+        ["Bearer wrong"],
+        [f"Bearer {TOKEN}x"],
+        [f"Bearer {TOKEN[:-1]}"],
+        ["Bearer \udcff\u00e9"],
+        [f"Bearer {TOKEN}", f"Bearer {TOKEN}"],
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_without_the_right_token_nothing_is_done(admin, method, values):
+    """Reading too: the marks name subjects."""
+    client = await admin()
+    headers = [("Authorization", value) for value in values]
+    async with client.request(method, "/api/work", headers=headers) as answer:
+        assert 401 == answer.status
+        assert 'Bearer realm="gateway admin"' == answer.headers["WWW-Authenticate"]
+        assert str(TOKEN)[:-1] not in await answer.text()
+
+
+@pytest.mark.parametrize("headers", [{}, AUTHORIZED, {"Authorization": "Bearer "}])
+async def test_without_a_configured_token_the_api_is_off(admin, headers):
+    """No token is not an empty one: nothing opens it, and the answer says why."""
+    client = await admin(token=None)
+
+    expected = (403, "admin_token_not_configured")
+    assert expected == await refusal(client.get("/api/work", headers=headers))
+    async with client.get("/") as answer:
+        assert 200 == answer.status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:9091", 200),
+        ("localhost.", 200),
+        ("127.0.0.1:9091", 200),
+        ("[::1]:9091", 200),
+        ("admin.internal:443", 200),
+        ("10.1.2.3", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("[::1].evil.example", 421),
+        ("localhost:80:80", 421),
+        ("evil@localhost", 421),
+        ("0.0.0.0:9091", 421),
+        ("", 421),
+    ],
+)
+async def test_only_known_hosts_are_served(admin, host, status):
+    """A page whose name was rebound to loopback still sends its own name."""
+    client = await admin(hosts=("admin.internal", "10.1.2.3", "0.0.0.0"))
+    headers = {**AUTHORIZED, "Host": host}
+    async with client.get("/api/work", headers=headers) as answer:
+        assert status == answer.status
+
+
+@pytest.mark.parametrize("host", ["::1", "fd00::7"])
+async def test_an_address_of_the_settings_is_known_in_brackets(admin, host):
+    """Settings write IPv6 addresses bare, a Host value does not (RFC 3986 §3.2.2)."""
+    client = await admin(hosts=(host,))
+    headers = {**AUTHORIZED, "Host": f"[{host}]:9091"}
+    async with client.get("/api/work", headers=headers) as answer:
+        assert 200 == answer.status
+
+
+@given(st.text())
+def test_any_host_value_gets_a_name_or_none(value):
+    """Never a port, and the same name again."""
+    name = host_name(value)
+
+    assert ":" not in name or name.startswith("[")
+    assert name in {"", host_name(name), host_name(f"{name}:80")}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:9091"}, 200),
+        ({"Origin": "https://LOCALHOST:9091"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_pages_of_other_sites_are_refused(admin, method, headers, status):
+    """With the right token too: a browser may hold it."""
+    client = await admin()
+    headers = {**AUTHORIZED, "Host": "localhost:9091", **headers}
+    async with client.request(method, "/api/work", headers=headers) as answer:
+        assert status == answer.status
+
+
+async def test_a_link_from_another_site_may_be_followed(admin):
+    """Reading a page changes nothing; what is under /api needs the token anyway."""
+    client = await admin()
+    async with client.get("/", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
+        assert 200 == answer.status
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("problem", (418, "teapot")),
+        ("store", (503, "unavailable")),
+        ("http", (409, "refused")),
+        ("crash", (500, "internal")),
+    ],
+)
+async def test_failures_are_worded_from_a_table(admin, crashes, how, expected):
+    """What an exception says stays inside."""
+    client = await admin()
+    answer = client.get(f"/api/fail/{how}", headers=AUTHORIZED)
+
+    assert expected == await refusal(answer)
+    async with client.get(f"/api/fail/{how}", headers=AUTHORIZED) as answer:
+        text = await answer.text()
+        assert "SECRET" not in text
+        assert "10.0.0.1" not in text
+
+
+async def test_a_crash_is_told_to_the_loop(admin, crashes):
+    """The log hears of it with the exception, the client without."""
+    client = await admin()
+    await refusal(client.get("/api/fail/crash", headers=AUTHORIZED))
+
+    [context] = crashes
+    assert "admin request crashed" == context["message"]
+    assert isinstance(context["exception"], RuntimeError)
+
+
+async def test_unknown_paths_and_methods_are_json_too(admin):
+    """With `Allow`, which a 405 must have (RFC 9110 §15.5.6)."""
+    client = await admin()
+
+    missing = client.get("/api/SECRET", headers=AUTHORIZED)
+    assert (404, "not_found") == await refusal(missing)
+    async with client.post("/", headers=AUTHORIZED) as answer:
+        assert 405 == answer.status
+        assert "GET,HEAD" == answer.headers["Allow"]
+        assert "method_not_allowed" == (await answer.json())["error"]
+
+
+async def test_every_answer_stays_out_of_caches_and_frames(admin):
+    """Refusals and pages alike."""
+    client = await admin()
+
+    for path in ("/", "/api/work", "/nowhere"):
+        async with client.get(path) as answer:
+            assert "no-store" == answer.headers["Cache-Control"]
+            assert "nosniff" == answer.headers["X-Content-Type-Options"]
+            policy = answer.headers["Content-Security-Policy"]
+            assert "default-src 'none'; frame-ancestors 'none'" == policy

@@ -1,0 +1,786 @@
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import tasks
+from gateway.errors import ProviderUnavailable
+from gateway.facts.cached import CachedFacts, CacheSettings
+from gateway.facts.chain import Chain
+from gateway.facts.shared import CacheResources
+from gateway.stores.memory import MemoryStore
+from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
+from tests.facts.doubles import OLD_SECRET, SECRET, Cupboard, Oracle, Tally
+from tests.fakes import Clock
+
+ADA = TokenFacts(provider="melon", subject="ada")
+NO = Invalid(Reason.INACTIVE)
+TTL = 60.0
+
+
+@dataclass
+class House:
+    """One process's cache of one provider, and those around it."""
+
+    clock: Clock
+    oracle: Oracle = field(default_factory=lambda: Oracle(ADA))
+    cupboard: Any = field(default_factory=Cupboard)
+    tally: Tally = field(default_factory=Tally)
+
+    def facts(
+        self,
+        provider: str = "melon",
+        secrets: tuple[str, ...] = (SECRET,),
+        oracle: Oracle | None = None,
+        **limits,
+    ) -> CachedFacts:
+        """Build a cache; each is a process of its own."""
+        return CachedFacts(
+            provider,
+            Chain([oracle or self.oracle]),
+            resources=CacheResources(
+                secrets=secrets,
+                store=self.cupboard,
+                clock=self.clock,
+                events=self.tally,
+            ),
+            settings=CacheSettings(**limits),
+            method="userinfo",
+        )
+
+    @property
+    def questions(self) -> int:
+        """How often the provider was asked."""
+        return len(self.oracle.asked)
+
+
+@pytest.fixture
+def house(clock):
+    """A provider that says *ada*, an empty store."""
+    return House(clock)
+
+
+def begun(learning: Coroutine[None, None, Knowledge]) -> asyncio.Task[Knowledge]:
+    """Begin to learn, as a client's request does that may go away."""
+    return asyncio.get_running_loop().create_task(learning)
+
+
+def subject_of(knowledge: Knowledge) -> str | None:
+    """Tell whose token it is."""
+    assert isinstance(knowledge.found, TokenFacts)
+    return knowledge.found.subject
+
+
+async def settled() -> None:
+    """Let every task get as far as it can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+# ------------------------------------------------------------------- remembering
+
+
+async def test_what_was_learned_is_recalled(house, clock):
+    """The provider is asked once; the source and the age are told."""
+    facts = house.facts()
+    now = clock.now()
+
+    assert facts.recall("t") is None
+    learned = await facts.learn("t")
+    clock.advance(5)
+
+    known = TokenFacts(provider="melon", subject="ada", learned_at=now)
+    assert Knowledge(known, Source.PROVIDER, now) == learned
+    assert Knowledge(known, Source.L1, now) == facts.recall("t")
+    assert Knowledge(known, Source.L1, now) == await facts.learn("t")
+    assert 1 == house.questions
+
+
+async def test_the_moment_before_the_question_counts(house, clock):
+    """What a slow provider says is as old as the question."""
+    house.oracle.gate.clear()
+    facts = house.facts()
+    began = clock.now()
+    learning = begun(facts.learn("t"))
+    await settled()
+    clock.advance(2)
+    house.oracle.gate.set()
+    knowledge = await learning
+
+    assert began == knowledge.obtained_at
+    clock.advance(TTL - 2)
+    assert facts.recall("t") is None
+
+
+async def test_facts_are_believed_for_their_ttl_and_no_hit_extends_it(house, clock):
+    """However often the token is used (oathkeeper #968)."""
+    facts = house.facts(ttl=TTL)
+    await facts.learn("t")
+    for _ in range(59):
+        clock.advance(1)
+        assert facts.recall("t") is not None
+    clock.advance(1)
+
+    assert facts.recall("t") is None
+
+
+async def test_facts_are_never_believed_up_to_exp_less_the_margin(house, clock):
+    """Whatever the ttl says."""
+    house.oracle.says = [TokenFacts(provider="melon", expires_at=clock.now() + 30)]
+    facts = house.facts(expiry_margin=10.0)
+    await facts.learn("t")
+    (ttl,) = house.cupboard.ttls.values()
+
+    assert 20 == ttl
+    clock.advance(19.9)
+    assert facts.recall("t") is not None
+    clock.advance(0.1)
+    assert facts.recall("t") is None
+
+
+@pytest.mark.parametrize("exp", [-5.0, 0.0, 5.0])
+async def test_facts_at_their_end_are_not_kept_at_all(house, clock, exp):
+    """No entry with a life of nothing or less (lua-resty-openidc)."""
+    house.oracle.says = [TokenFacts(provider="melon", expires_at=clock.now() + exp)]
+    facts = house.facts(expiry_margin=5.0)
+    learned = await facts.learn("t")
+
+    assert Source.PROVIDER is learned.source
+    assert facts.recall("t") is None
+    assert not house.cupboard.kept
+
+
+async def test_a_clock_set_forward_ends_belief_and_set_back_never_revives_it(
+    house, clock
+):
+    """`exp` goes by the wall clock; what it ended stays ended."""
+    house.oracle.says = [TokenFacts(provider="melon", expires_at=clock.now() + 300)]
+    facts = house.facts()
+    await facts.learn("t")
+    clock.step(400)
+
+    assert facts.recall("t") is None
+    clock.step(-400)
+    assert facts.recall("t") is None
+
+
+async def test_a_clock_set_back_does_not_extend_the_ttl(house, clock):
+    """It is counted on the clock that cannot be set."""
+    facts = house.facts()
+    await facts.learn("t")
+    clock.step(-3600)
+    clock.advance(TTL)
+
+    assert facts.recall("t") is None
+
+
+async def test_a_ttl_of_nothing_asks_every_time_but_shares_a_question(house):
+    """No memory, no store; callers of the same moment still ask once."""
+    facts = house.facts(ttl=0.0)
+    await asyncio.gather(*(facts.learn("t") for _ in range(10)))
+    assert 1 == house.questions
+
+    await facts.learn("t")
+    assert 2 == house.questions
+    assert facts.recall("t") is None
+    assert 0 == house.cupboard.gets == len(house.cupboard.kept)
+
+
+# ------------------------------------------------------------------- negatives
+
+
+async def test_a_verdict_is_remembered_for_a_while(house, clock):
+    """An invalid token does not reach the provider on every request."""
+    house.oracle.says = [NO]
+    facts = house.facts(negative_ttl=10.0)
+    learned = await facts.learn("t")
+    clock.advance(9.9)
+
+    assert Knowledge(NO, Source.PROVIDER, learned.obtained_at) == learned
+    assert Knowledge(NO, Source.L1, learned.obtained_at) == facts.recall("t")
+    clock.advance(0.1)
+    assert facts.recall("t") is None
+
+
+async def test_verdicts_are_not_shared_through_the_store(house):
+    """A flood of invented tokens leaves nothing in it."""
+    house.oracle.says = [NO]
+    await house.facts().learn("t")
+
+    assert not house.cupboard.kept
+
+
+async def test_a_verdict_that_time_turns_over_is_not_kept(house):
+    """A token that is not valid yet may be the next moment."""
+    house.oracle.says = [Invalid(Reason.NOT_YET_VALID)]
+    facts = house.facts()
+    await facts.learn("t")
+
+    assert facts.recall("t") is None
+
+
+async def test_a_flood_of_invented_tokens_pushes_out_no_good_one(house):
+    """They fill a shelf of their own, and that is bounded."""
+    facts = house.facts(negative_bytes=10_000)
+    await facts.learn("good")
+    house.oracle.says = [NO]
+    for number in range(200):
+        await facts.learn(f"invented-{number}")
+
+    assert facts.recall("good") is not None
+    stats = facts.stats()
+    assert 1 == stats.entries
+    assert 10 < stats.negatives < 30
+    assert stats.bytes < 12_000
+
+
+async def test_memory_is_bounded_in_bytes(house):
+    """Good tokens make room for each other."""
+    facts = house.facts(memory_bytes=20_000)
+    for number in range(200):
+        await facts.learn(f"t{number}")
+
+    assert facts.stats().bytes <= 20_000
+    assert facts.recall("t0") is None
+    assert facts.recall("t199") is not None
+
+
+async def test_a_token_that_turned_good_is_good(house, clock):
+    """Facts take the place of the verdict, and the other way round."""
+    house.oracle.says = [NO, ADA, NO]
+    facts = house.facts()
+    found = []
+    for _ in range(3):
+        await facts.learn("t", max_age=0.0)
+        knowledge = facts.recall("t")
+        assert knowledge is not None
+        found.append(type(knowledge.found))
+        clock.advance(1)
+
+    assert [Invalid, TokenFacts, Invalid] == found
+    assert (0, 1) == (facts.stats().entries, facts.stats().negatives)
+
+
+# ------------------------------------------------------------------- one question
+
+
+async def test_a_herd_asks_once(house):
+    """2,000 requests with one cold token are one question."""
+    house.oracle.gate.clear()
+    facts = house.facts()
+    herd = [begun(facts.learn("t")) for _ in range(2000)]
+    await settled()
+    house.oracle.gate.set()
+    found = {knowledge.obtained_at for knowledge in await asyncio.gather(*herd)}
+
+    assert 1 == house.questions
+    assert 1 == len(found)
+    assert 1999 == house.tally.counts["coalesced", "melon"]
+
+
+async def test_different_tokens_share_nothing(house):
+    """Each has its own question and its own answer (Traefik, 2026)."""
+    house.oracle.says = [
+        TokenFacts(provider="melon", subject=str(number)) for number in range(100)
+    ]
+    facts = house.facts()
+    await asyncio.gather(*(facts.learn(f"t{number}") for number in range(100)))
+    known = {facts.recall(f"t{number}").found.subject for number in range(100)}
+
+    assert 100 == house.questions == len(known)
+
+
+async def test_a_leader_that_goes_away_fails_nobody(house):
+    """The question has a task of its own."""
+    house.oracle.gate.clear()
+    facts = house.facts()
+    leader = begun(facts.learn("t"))
+    await settled()
+    follower = begun(facts.learn("t"))
+    await settled()
+    leader.cancel()
+    await settled()
+    house.oracle.gate.set()
+
+    assert "ada" == subject_of(await follower)
+    assert leader.cancelled()
+    assert 1 == house.questions
+
+
+async def test_an_answer_nobody_waits_for_is_remembered(house):
+    """It was asked for once; the next one has it."""
+    house.oracle.gate.clear()
+    facts = house.facts()
+    gone = begun(facts.learn("t"))
+    await settled()
+    gone.cancel()
+    await settled()
+    house.oracle.gate.set()
+    await settled()
+
+    assert facts.recall("t") is not None
+    assert not tasks.running()
+
+
+async def test_a_failure_is_shared_with_those_who_waited_and_nobody_else(house):
+    """Each gets its own exception; the next caller asks again."""
+    house.oracle.gate.clear()
+    house.oracle.says = [ProviderUnavailable("hung"), ADA]
+    facts = house.facts()
+    waiting = [begun(facts.learn("t")) for _ in range(3)]
+    await settled()
+    house.oracle.gate.set()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [ProviderUnavailable] * 3 == [type(outcome) for outcome in outcomes]
+    assert 3 == len({id(outcome) for outcome in outcomes})
+    assert {"hung"} == {str(outcome) for outcome in outcomes}
+    assert "ada" == (await facts.learn("t")).found.subject
+    assert 2 == house.questions
+
+
+async def test_a_failure_nobody_waits_for_disturbs_nobody(house):
+    """No exception is left lying about; an outage is not remembered."""
+    house.oracle.gate.clear()
+    house.oracle.says = [ProviderUnavailable("hung")]
+    facts = house.facts()
+    gone = begun(facts.learn("t"))
+    await settled()
+    gone.cancel()
+    house.oracle.gate.set()
+    await settled()
+
+    assert facts.recall("t") is None
+    assert not tasks.running()
+
+
+async def test_a_bug_in_a_verifier_is_an_outage_and_is_reported(house):
+    """Whoever waits is answered; nobody waits for ever."""
+    reports = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reports.append(context))
+    house.oracle.says = [ZeroDivisionError("a bug")]
+    facts = house.facts()
+
+    with pytest.raises(ProviderUnavailable):
+        await facts.learn("t")
+    await settled()
+    (report,) = reports
+    assert isinstance(report["exception"], ZeroDivisionError)
+    assert "task learn a token of melon crashed" == report["message"]
+
+
+# ------------------------------------------------------------------- forgetting
+
+
+async def test_a_forgotten_token_is_asked_for_again(house):
+    """It is gone here and in the store."""
+    facts = house.facts()
+    await facts.learn("t")
+    await facts.forget("t")
+
+    assert facts.recall("t") is None
+    assert not house.cupboard.kept
+    await facts.learn("t")
+    assert 2 == house.questions
+
+
+async def test_a_verdict_can_be_forgotten_too(house):
+    """Whoever says *forget* wants to hear it anew."""
+    house.oracle.says = [NO, ADA]
+    facts = house.facts()
+    await facts.learn("t")
+    await facts.forget("t")
+
+    assert facts.recall("t") is None
+
+
+async def test_a_forget_beats_the_answer_in_flight(house):
+    """Those who waited get it; it is kept nowhere, and the next one asks."""
+    house.oracle.gate.clear()
+    house.oracle.says = [ADA, NO]
+    facts = house.facts()
+    waiting = begun(facts.learn("t"))
+    await settled()
+    await facts.forget("t")
+    later = begun(facts.learn("t"))
+    await settled()
+    house.oracle.gate.set()
+
+    assert "ada" == subject_of(await waiting)
+    assert NO == (await later).found
+    assert not house.cupboard.kept
+    assert NO == facts.recall("t").found
+
+
+async def test_a_forget_beats_the_answer_on_its_way_to_the_store(house):
+    """What was written after all is taken back."""
+    house.cupboard.gate.clear()
+    facts = house.facts()
+    waiting = begun(facts.learn("t"))
+    await settled()
+    await facts.forget("t")
+    house.cupboard.gate.set()
+    await waiting
+
+    assert not house.cupboard.kept
+    assert facts.recall("t") is None
+
+
+async def test_a_store_that_does_not_answer_does_not_keep_memory_from_forgetting(
+    house,
+):
+    """It is counted; the entry ends with its ttl."""
+    facts = house.facts()
+    await facts.learn("t")
+    house.cupboard.fails = True
+    await facts.forget("t")
+
+    assert facts.recall("t") is None
+    assert 1 == house.tally.counts["cache", "l2", "error"]
+
+
+# ------------------------------------------------------------------- the store
+
+
+async def test_what_one_process_learned_another_need_not_ask(house, clock):
+    """It is as old there as it is here, and dies at the same moment."""
+    first, second = house.facts(), house.facts()
+    learned = await first.learn("t")
+    clock.advance(20)
+    shared = await second.learn("t")
+
+    assert Knowledge(learned.found, Source.L2, learned.obtained_at) == shared
+    assert 1 == house.questions
+    clock.advance(39.9)
+    assert Source.L1 is second.recall("t").source
+    clock.advance(0.1)
+    assert second.recall("t") is None
+
+
+async def test_the_reader_measures_by_its_own_ttl(house, clock):
+    """A writer of yesterday's configuration does not decide for us."""
+    await house.facts(ttl=3600.0).learn("t")
+    facts = house.facts(ttl=30.0)
+    clock.advance(29)
+    assert Source.L2 is (await facts.learn("t")).source
+    clock.advance(1)
+
+    assert facts.recall("t") is None
+    assert Source.PROVIDER is (await facts.learn("t")).source
+
+
+@pytest.mark.parametrize(("step", "source"), [(-0.5, "l2"), (-5.0, "provider")])
+async def test_an_entry_from_the_future_is_not_believed(house, clock, step, source):
+    """A clock set back would make it young again; a small difference does not."""
+    await house.facts().learn("t")
+    clock.step(step)
+
+    assert source == (await house.facts().learn("t")).source
+
+
+async def test_an_entry_beyond_its_end_is_refused_though_the_store_has_it(house, clock):
+    """A store that lost the expiry, or a stale replica, changes nothing."""
+    await house.facts().learn("t")
+    clock.advance(TTL)
+    facts = house.facts()
+
+    assert Source.PROVIDER is (await facts.learn("t")).source
+
+
+async def test_a_lost_store_is_a_miss(house):
+    """The provider is asked, the client never notices, and it is counted."""
+    house.cupboard.fails = True
+    facts = house.facts()
+
+    assert "ada" == (await facts.learn("t")).found.subject
+    assert facts.recall("t") is not None
+    assert 2 == house.tally.counts["cache", "l2", "error"]
+
+
+async def test_a_tampered_entry_is_a_miss_and_an_alarm(house):
+    """And is replaced by what the provider says."""
+    await house.facts().learn("t")
+    (key,) = house.cupboard.kept
+    house.cupboard.kept[key] = house.cupboard.kept[key][:-1] + b"?"
+
+    assert Source.PROVIDER is (await house.facts().learn("t")).source
+    assert 1 == house.tally.counts["seal_alarm",]
+    assert Source.L2 is (await house.facts().learn("t")).source
+
+
+@pytest.mark.parametrize("value", [b"", b"garbage", b"\x01" + b"x" * 100_000])
+async def test_garbage_in_the_store_is_taken_away(house, value):
+    """Also when the provider then says that the token is not good."""
+    await house.facts().learn("t")
+    (key,) = house.cupboard.kept
+    house.cupboard.kept[key] = value
+    house.oracle.says = [NO]
+
+    assert NO == (await house.facts().learn("t")).found
+    assert not house.cupboard.kept
+
+
+async def test_an_entry_copied_under_another_token_never_opens(house):
+    """Whoever can write to the store cannot lend a token's facts."""
+    facts = house.facts()
+    await facts.learn("admin")
+    await facts.learn("mine")
+    admin, mine = house.cupboard.kept
+    house.cupboard.kept[mine] = house.cupboard.kept[admin]
+    knowledge = await house.facts().learn("mine")
+
+    assert Source.PROVIDER is knowledge.source
+    assert 1 == house.tally.counts["seal_alarm",]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"provider": "nugu"},
+        {"oracle": Oracle(NO, identity="another endpoint")},
+        {"secrets": (OLD_SECRET,)},
+    ],
+    ids=["provider", "verifiers", "secret"],
+)
+async def test_facts_are_shared_only_by_those_who_ask_the_same(house, other):
+    """Another provider's, verifier's or deployment's word is not ours."""
+    await house.facts().learn("t")
+    knowledge = await house.facts(**other).learn("t")
+
+    assert Source.PROVIDER is knowledge.source
+
+
+async def test_nothing_readable_is_stored(house):
+    """Neither the token nor what is known of it."""
+    await house.facts().learn("secret-token")
+    ((key, value),) = house.cupboard.kept.items()
+
+    for word in (b"secret", b"token", b"ada", b"melon"):
+        assert word not in key.removeprefix("gateway:").encode() + value
+
+
+async def test_facts_that_cannot_be_sealed_are_remembered_here(house):
+    """A claim beyond the codec costs the store only."""
+    house.oracle.says = [TokenFacts(provider="melon", claims={"big": 2**70})]
+    facts = house.facts()
+    await facts.learn("t")
+
+    assert facts.recall("t") is not None
+    assert not house.cupboard.kept
+
+
+async def test_what_the_provider_takes_back_is_taken_from_the_store(house, clock):
+    """No other process goes on believing it."""
+    house.oracle.says = [ADA, NO]
+    facts = house.facts()
+    await facts.learn("t")
+    clock.advance(1)
+    await facts.learn("t", max_age=0.5)
+
+    assert not house.cupboard.kept
+
+
+async def test_forgetting_reaches_entries_under_every_listed_secret(house):
+    """In a change of secrets, processes write under either."""
+    await house.facts(secrets=(OLD_SECRET,)).learn("t")
+    await house.facts(secrets=(SECRET, OLD_SECRET)).forget("t")
+
+    assert not house.cupboard.kept
+
+
+@pytest.mark.parametrize("private", ["signature", "store"])
+async def test_the_store_is_left_out_where_it_could_only_cost(house, private):
+    """Verifiers that ask nobody are faster; a store of our own knows no more."""
+    house.oracle.local = private == "signature"
+    house.cupboard.shared = private != "store"
+    facts = house.facts()
+    await facts.learn("t")
+    await facts.forget("t")
+
+    assert 0 == house.cupboard.gets == len(house.cupboard.kept)
+
+
+# ------------------------------------------------------------------- age
+
+
+async def test_facts_too_old_for_the_caller_are_learned_anew(house, clock):
+    """Memory and store are passed over; what is learned serves everybody."""
+    facts = house.facts()
+    await facts.learn("t")
+    clock.advance(10)
+
+    assert Source.L1 is (await facts.learn("t", max_age=10.0)).source
+    assert Source.PROVIDER is (await facts.learn("t", max_age=9.9)).source
+    assert clock.now() == facts.recall("t").obtained_at
+    assert Source.L2 is (await house.facts().learn("t", max_age=1.0)).source
+
+
+async def test_who_boards_a_flight_that_took_an_old_word_asks_again(house, clock):
+    """Once for all of them."""
+    await house.facts().learn("t")
+    clock.advance(10)
+    facts = house.facts()
+    relaxed, *strict = await asyncio.gather(
+        facts.learn("t"), *(facts.learn("t", max_age=5.0) for _ in range(5))
+    )
+
+    assert Source.L2 is relaxed.source
+    assert {clock.now()} == {knowledge.obtained_at for knowledge in strict}
+    assert 2 == house.questions
+
+
+# ------------------------------------------------------------------- counting
+
+
+async def test_everything_is_counted(house, clock):
+    """Look-ups by tier, answers by who gave them."""
+    house.oracle.says = [ADA, NO, ProviderUnavailable("hung")]
+    facts, other = house.facts(), house.facts()
+    for token in ("good", "bad", "gone"):
+        assert facts.recall(token) is None
+        try:
+            await facts.learn(token)
+        except ProviderUnavailable:
+            continue
+        assert facts.recall(token) is not None
+    await other.learn("good")
+
+    assert {
+        ("cache", "l1", "miss"): 3,
+        ("cache", "l1", "hit"): 1,
+        ("cache", "l1", "negative_hit"): 1,
+        ("cache", "l2", "miss"): 3,
+        ("cache", "l2", "hit"): 1,
+        ("validation", "melon", "userinfo", "provider", "active"): 1,
+        ("validation", "melon", "userinfo", "provider", "inactive"): 1,
+        ("validation", "melon", "userinfo", "provider", "error"): 1,
+        ("validation", "melon", "userinfo", "l1", "active"): 1,
+        ("validation", "melon", "userinfo", "l1", "inactive"): 1,
+        ("validation", "melon", "userinfo", "l2", "active"): 1,
+    } == house.tally.counts
+
+
+async def test_counting_is_left_to_whoever_wants_it(clock):
+    """Without a counter everything goes on."""
+    cupboard = Cupboard()
+    resources = CacheResources(secrets=(SECRET,), store=cupboard, clock=clock)
+    facts = CachedFacts(
+        "melon",
+        Chain([Oracle(ADA, NO)]),
+        resources=resources,
+        settings=CacheSettings(),
+    )
+    await asyncio.gather(facts.learn("t"), facts.learn("t"))
+    (key,) = cupboard.kept
+    cupboard.kept[key] = b"garbage"
+    other = CachedFacts(
+        "melon", Chain([Oracle()]), resources=resources, settings=CacheSettings()
+    )
+
+    assert facts.recall("t") is not None
+    assert "ada" == subject_of(await other.learn("t"))
+
+
+async def test_its_looks_tell_no_secret(house):
+    """A log line's worth."""
+    facts = house.facts()
+    await facts.learn("secret-token")
+
+    assert "<CachedFacts melon: CacheStats(entries=1, negatives=0, bytes=" in repr(
+        facts
+    )
+    resources = CacheResources(
+        secrets=(SECRET,), store=house.cupboard, clock=house.clock
+    )
+    assert SECRET not in repr(resources)
+
+
+# ------------------------------------------------------------------- whatever happens
+
+
+class Server(MemoryStore):
+    """A store whose entries run out, as a server's do."""
+
+    shared = True
+
+
+class World:
+    """The forty lines that say what a cache may do."""
+
+    def __init__(self) -> None:
+        clock = Clock()
+        self.house = House(clock, cupboard=Server(clock))
+        self.caches = [self.house.facts(ttl=TTL, expiry_margin=5.0) for _ in range(2)]
+        self.elapsed = 0.0
+        self.stepped = False
+        self.forgotten_at = -1.0
+        self.learned: dict[float, float] = {}
+        self.number = 0
+
+    async def do(self, action: str, cache: int, amount: float) -> None:
+        """Let one thing happen."""
+        clock = self.house.clock
+        if action == "advance":
+            self.elapsed += amount
+            clock.advance(amount)
+        elif action == "step":
+            clock.step(amount - 50)
+            self.stepped = True
+        elif action == "forget":
+            await self.caches[cache].forget("t")
+            await self.caches[1 - cache].forget("t")
+            self.forgotten_at = self.elapsed
+        elif action == "recall":
+            knowledge = self.caches[cache].recall("t")
+            if knowledge is not None:
+                self.check(knowledge)
+        else:
+            self.number += 1
+            facts = TokenFacts(
+                provider="melon",
+                expires_at=clock.now() + amount,
+                token_id=str(self.number),
+            )
+            self.house.oracle.says = [facts]
+            self.learned[self.number] = self.elapsed
+            self.check(await self.caches[cache].learn("t"))
+
+    def check(self, knowledge: Knowledge) -> None:
+        """No answer is too old, beyond its end, or from before a forget."""
+        found = knowledge.found
+        assert isinstance(found, TokenFacts)
+        assert found.token_id is not None
+        learned = self.learned[int(found.token_id)]
+        assert learned >= self.forgotten_at
+        if knowledge.source is Source.PROVIDER:
+            return
+        # By the clock that cannot be set. Without a step, or a store, it is one ttl.
+        whole = 1 if not self.stepped else 2
+        assert self.elapsed - learned < whole * TTL + 1e-6
+        assert found.expires_at is not None
+        assert self.house.clock.now() < found.expires_at - 5
+
+
+moves = st.tuples(
+    st.sampled_from(["advance", "step", "forget", "recall", "recall", "learn"]),
+    st.integers(0, 1),
+    st.floats(0, 100),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(moves, max_size=40))
+def test_whatever_happens_nothing_old_expired_or_forgotten_is_believed(moves):
+    """Two processes, one store, a clock that is set at will."""
+
+    async def happen() -> None:
+        world = World()
+        for move in moves:
+            await world.do(*move)
+
+    asyncio.run(happen())

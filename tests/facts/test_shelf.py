@@ -1,0 +1,126 @@
+import gc
+import os
+import tracemalloc
+from math import inf
+
+import pytest
+
+from gateway.facts.shelf import ENTRY_BYTES, Shelf, weigh
+from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
+
+
+def known(subject: str = "ada", **facts) -> Knowledge:
+    """Give something to keep."""
+    found = TokenFacts(provider="melon", subject=subject, **facts)
+    return Knowledge(found, Source.L1, 1_800_000_000.0)
+
+
+def test_what_is_kept_is_found():
+    """Under its name, and no other."""
+    shelf = Shelf(10_000)
+    shelf.keep(b"a", known(), 10, inf)
+
+    assert known() == shelf.find(b"a", 0, 0)
+    assert shelf.find(b"b", 0, 0) is None
+
+
+@pytest.mark.parametrize(("monotonic", "now"), [(10, 0), (0, 20), (11, 21)])
+def test_an_entry_ends_by_either_clock(monotonic, now):
+    """And is gone then: a clock set back does not find it again."""
+    shelf = Shelf(10_000)
+    shelf.keep(b"a", known(), 10, 20)
+
+    assert shelf.find(b"a", 9.9, 19.9) is not None
+    assert shelf.find(b"a", monotonic, now) is None
+    assert shelf.find(b"a", 0, 0) is None
+    assert (0, 0) == (len(shelf), shelf.held_bytes)
+
+
+def test_the_one_not_used_for_longest_makes_room():
+    """A hit counts as use."""
+    weight = weigh(known()) + ENTRY_BYTES
+    shelf = Shelf(2 * weight)
+    shelf.keep(b"a", known(), 10, inf)
+    shelf.keep(b"b", known(), 10, inf)
+    shelf.find(b"a", 0, 0)
+    shelf.keep(b"c", known(), 10, inf)
+
+    assert [True, False, True] == [
+        shelf.find(name, 0, 0) is not None for name in (b"a", b"b", b"c")
+    ]
+    assert 2 * weight == shelf.held_bytes
+
+
+def test_an_entry_that_is_replaced_counts_once():
+    """The same token, learned anew."""
+    shelf = Shelf(10_000)
+    shelf.keep(b"a", known("a much longer name than the next one"), 10, inf)
+    shelf.keep(b"a", known(), 10, inf)
+
+    assert weigh(known()) + ENTRY_BYTES == shelf.held_bytes
+    assert known() == shelf.find(b"a", 0, 0)
+
+
+def test_an_entry_larger_than_the_shelf_is_not_kept():
+    """One user's huge claim does not break the bound."""
+    shelf = Shelf(1_000)
+    shelf.keep(b"a", known("x" * 2_000), 10, inf)
+
+    assert (0, 0) == (len(shelf), shelf.held_bytes)
+
+
+def test_dropping_what_is_not_there_is_no_error():
+    """Whoever forgets need not know."""
+    shelf = Shelf(1_000)
+    shelf.drop(b"a")
+
+    assert 0 == shelf.held_bytes
+
+
+def test_every_part_of_a_value_is_weighed():
+    """What a provider can make longer makes the entry heavier."""
+    plain = weigh(known())
+
+    for heavier in (
+        known("a" * 100),
+        known(scopes=frozenset({"a" * 100})),
+        known(audience=("a" * 100,)),
+        known(claims={"a" * 100: 1}),
+        known(claims={"a": ("a" * 100,)}),
+    ):
+        assert plain + 50 < weigh(heavier)
+
+
+def facts_number(number: int) -> Knowledge:
+    """Give facts of which no part is shared with another's."""
+    found = TokenFacts(
+        provider="melon",
+        subject=f"subject-{number}" * 4,
+        client=f"client-{number}",
+        scopes=frozenset({f"streaming-{number}", f"likes-{number}"}),
+        issued_at=1.8e9 - number,
+        expires_at=1.8e9 + number,
+        token_id=f"jti-{number}" * 3,
+        claims={"name": f"송근욱 {number}"},
+        learned_at=1.8e9 + number / 7,
+    )
+    return Knowledge(found, Source.L1, found.learned_at)
+
+
+def verdict_number(number: int) -> Knowledge:
+    """Give a negative, as a flood of invented tokens makes them."""
+    return Knowledge(Invalid(Reason.INACTIVE), Source.L1, 1.8e9 + number / 7)
+
+
+@pytest.mark.parametrize("make", [facts_number, verdict_number])
+def test_the_bound_is_an_honest_one(make):
+    """The bytes counted are at least those taken, and not much more."""
+    shelf = Shelf(100_000_000)
+    gc.collect()
+    tracemalloc.start()
+    for number in range(5_000):
+        shelf.keep(os.urandom(32), make(number), 1e3 + number, 1.8e9 + number * 1.1)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert taken <= shelf.held_bytes <= taken * 1.5

@@ -1,0 +1,533 @@
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.errors import ProviderUnavailable, StoreUnavailable
+from gateway.gatekeeper import Gatekeeper, Pending
+from gateway.rules.routing import Routes
+from gateway.values import (
+    Access,
+    Answer,
+    Cors,
+    Credentials,
+    Decision,
+    Denial,
+    DeviceRule,
+    Header,
+    Invalid,
+    Knowledge,
+    Permit,
+    Reason,
+    RequestHead,
+    Requirements,
+    Route,
+    RouteKind,
+    Secret,
+    Source,
+    TokenFacts,
+    TokenPlace,
+)
+from tests.fakes import Clock
+from tests.rules.heads import head
+
+BEARER = (b"authorization", b"Bearer T.1")
+NO = Invalid(Reason.INACTIVE)
+
+
+class Facts:
+    """A source of facts: what is remembered, and what each question will bring.
+
+    Forgetting drops what is remembered; `told` is the list of calls made.
+    """
+
+    def __init__(self) -> None:
+        self.remembered: Knowledge | None = None
+        self.answers: list[Knowledge | Exception] = []
+        self.told: list[str] = []
+        self.forgetful: Exception | None = None
+
+    def recall(self, token: str) -> Knowledge | None:
+        self.told.append(f"recall {token}")
+        return self.remembered
+
+    async def learn(self, token: str) -> Knowledge:
+        self.told.append(f"learn {token}")
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def forget(self, token: str) -> None:
+        self.told.append(f"forget {token}")
+        self.remembered = None
+        if self.forgetful:
+            raise self.forgetful
+
+
+class Marks:
+    """Revocation marks by token and by subject."""
+
+    def __init__(self) -> None:
+        self.names: set[str | None] = set()
+
+    def covers(self, provider: str, token: str, facts: TokenFacts | None) -> bool:
+        assert "melon" == provider
+        return token in self.names or (facts and facts.subject) in self.names
+
+
+class Gate:
+    """A gatekeeper of some routes of one provider, and all it depends on."""
+
+    def __init__(self, clock: Clock, routes: Sequence[Route]) -> None:
+        self.clock = clock
+        self.facts = Facts()
+        self.marks = Marks()
+        self.routes = Routes(routes, dialect="nugu")
+        self.keeper = Gatekeeper(self.routes, {"melon": self.facts}, self.marks, clock)
+
+    def known(self, found=None, *, source: Source = Source.L1, age: float = 0.0):
+        """Make a piece of knowledge of this age."""
+        found = found or TokenFacts(
+            provider="melon",
+            subject="ada",
+            scopes=frozenset({"read"}),
+            expires_at=self.clock.now() + 60,
+            device="A1",
+        )
+        return Knowledge(found, source, self.clock.now() - age)
+
+    async def decided(self, request: RequestHead) -> Decision:
+        """Decide, and wait where that is needed."""
+        outcome = self.keeper.decide(request)
+        if isinstance(outcome, Pending):
+            return await self.keeper.settle(outcome)
+        assert not isinstance(outcome, Answer)
+        return outcome
+
+    def remembered(self, request: RequestHead) -> Permit | Denial:
+        """Decide at once."""
+        outcome = self.keeper.decide(request)
+        assert isinstance(outcome, Permit | Denial)
+        return outcome
+
+    def refusal(self, request: RequestHead) -> Denial:
+        """Decide at once, and expect a no."""
+        denial = self.remembered(request)
+        assert isinstance(denial, Denial)
+        return denial
+
+
+def api(**settings) -> Route:
+    """Make a resource route of the provider."""
+    settings.setdefault("id", "api")
+    return Route(provider="melon", dialect="melon", **settings)
+
+
+def request(*headers: Header, method: str = "GET", target: bytes = b"/") -> RequestHead:
+    """Make a request with a good token, unless told otherwise."""
+    return head(method, target, *(headers or (BEARER,)))
+
+
+@pytest.fixture
+def gate(clock):
+    """A gate with one route that wants `read`."""
+    needs = Requirements(scopes=(frozenset({"read"}),))
+    return Gate(clock, [api(require=needs)])
+
+
+# -------------------------------------------------------------------- at once
+
+
+def test_remembered_facts_are_judged_at_once(gate):
+    """No wait, no question: the permit has the facts and where they came from."""
+    knowledge = gate.known()
+    gate.facts.remembered = knowledge
+
+    permit = gate.keeper.decide(request())
+
+    expected = Permit(
+        route=next(iter(gate.routes)),
+        facts=knowledge.found,
+        credentials=Credentials(Secret("T.1"), TokenPlace.HEADER),
+        source=Source.L1,
+    )
+    assert expected == permit
+    assert ["recall T.1"] == gate.facts.told
+
+
+def test_the_cache_remembers_facts_not_verdicts(gate, clock):
+    """The same facts that were good a minute ago have run out by now."""
+    gate.facts.remembered = gate.known()
+    clock.advance(60)
+
+    assert Reason.EXPIRED == gate.refusal(request()).reason
+
+
+def test_each_route_judges_the_same_facts(clock):
+    """A token good for one route is none for the other (CVE-2021-32701)."""
+    gate = Gate(
+        clock,
+        [
+            api(id="a", path="/a", require=Requirements(scopes=(frozenset({"read"}),))),
+            api(id="b", path="/b", require=Requirements(scopes=(frozenset({"x"}),))),
+        ],
+    )
+    gate.facts.remembered = gate.known()
+
+    assert isinstance(gate.remembered(request(target=b"/a")), Permit)
+    denial = gate.refusal(request(target=b"/b"))
+    assert Reason.INSUFFICIENT_SCOPE == denial.reason
+    assert "x" == denial.scope
+
+
+def test_a_remembered_refusal_is_given_again(gate):
+    """With the provider's own reason, and without asking."""
+    gate.facts.remembered = gate.known(NO)
+
+    denial = gate.remembered(request())
+
+    assert Reason.INACTIVE == denial.reason
+    assert Source.L1 == denial.source
+
+
+def test_no_route_is_refused_before_anything_else(clock):
+    """Nobody is asked about a token that leads nowhere."""
+    gate = Gate(clock, [api(path="/a", methods=frozenset({"GET"}))])
+
+    missing = gate.refusal(request(target=b"/b"))
+    method = gate.refusal(request(target=b"/a", method="PUT"))
+    unfit = gate.refusal(request(target=b"/a%2Fb"))
+
+    assert (Reason.NO_ROUTE, "melon") == (missing.reason, missing.dialect)
+    assert Reason.METHOD_NOT_ALLOWED == method.reason
+    assert ("GET", "HEAD") == method.allow
+    assert Reason.BAD_TARGET == unfit.reason
+    assert [] == gate.facts.told
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ((b"authorization", b"Bearer a b"), Reason.MALFORMED_REQUEST),
+        ((b"authorization", b"Bearer {"), Reason.MALFORMED_TOKEN),
+        ((b"authorization", b"Basic x"), Reason.NO_CREDENTIALS),
+    ],
+)
+def test_bad_credentials_ask_nobody(gate, header, reason):
+    """In the dialect of the route."""
+    denial = gate.remembered(request(header))
+
+    assert (reason, "melon") == (denial.reason, denial.dialect)
+    assert [] == gate.facts.told
+
+
+def test_an_optional_route_takes_no_token_but_no_bad_one(clock):
+    """None is anonymous; a bad one is refused, never taken for none."""
+    gate = Gate(clock, [api(access=Access.OPTIONAL)])
+    gate.facts.remembered = gate.known(NO)
+
+    nobody = gate.remembered(request((b"accept", b"*/*")))
+
+    assert isinstance(nobody, Permit)
+    assert nobody.facts is None
+    assert Reason.INACTIVE == gate.refusal(request()).reason
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"access": Access.PUBLIC},
+        {"kind": RouteKind.OAUTH_AUTHORIZE},
+        {"kind": RouteKind.OAUTH_TOKEN},
+        {"kind": RouteKind.OAUTH_REVOKE},
+    ],
+)
+def test_open_routes_ask_nobody(clock, settings):
+    """A token sent there is not looked at."""
+    gate = Gate(clock, [api(**settings)])
+
+    permit = gate.remembered(request())
+
+    assert isinstance(permit, Permit)
+    assert permit.credentials is None
+    assert [] == gate.facts.told
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [(b"A1", None), (b"A2", Reason.DEVICE_MISMATCH)]
+)
+async def test_the_device_is_compared_now_and_after_a_wait(clock, named, expected):
+    """The request's device is remembered while the facts are learned."""
+    rule = DeviceRule(header=b"device-serial-number")
+    gate = Gate(clock, [api(require=Requirements(device=rule))])
+    asked = request(BEARER, (b"device-serial-number", named))
+    gate.facts.answers = [gate.known(source=Source.PROVIDER)]
+
+    later = await gate.decided(asked)
+    gate.facts.remembered = gate.known()
+    now = await gate.decided(asked)
+
+    for decision in (later, now):
+        assert expected == getattr(decision, "reason", None)
+
+
+# ----------------------------------------------------------------------- marks
+
+
+def test_a_mark_on_the_subject_refuses_remembered_facts(gate):
+    """Marks are looked up on every request."""
+    gate.facts.remembered = gate.known()
+    gate.marks.names = {"ada"}
+
+    assert Reason.REVOKED == gate.refusal(request()).reason
+
+
+def test_a_mark_on_the_token_spares_the_question(gate):
+    """A token known to be revoked is nobody's to ask about."""
+    gate.marks.names = {"T.1"}
+
+    assert Reason.REVOKED == gate.refusal(request()).reason
+    assert ["recall T.1"] == gate.facts.told
+
+
+async def test_a_mark_refuses_what_was_just_learned(gate):
+    """Also when it was made while the provider was being asked."""
+    gate.facts.answers = [gate.known(source=Source.PROVIDER)]
+    pending = gate.keeper.decide(request())
+    gate.marks.names = {"ada"}
+
+    denial = await gate.keeper.settle(pending)
+
+    assert Reason.REVOKED == denial.reason
+    assert Source.PROVIDER == denial.source
+
+
+# ---------------------------------------------------------------- after a wait
+
+
+@pytest.mark.parametrize("source", [Source.L2, Source.PROVIDER, Source.STALE])
+async def test_unknown_tokens_are_learned_and_judged(gate, source):
+    """One question, whoever answers it."""
+    gate.facts.answers = [gate.known(source=source)]
+
+    permit = await gate.decided(request())
+
+    assert isinstance(permit, Permit)
+    assert source == permit.source
+    assert ["recall T.1", "learn T.1"] == gate.facts.told
+
+
+async def test_a_learned_refusal_is_given(gate):
+    """The provider said no."""
+    gate.facts.answers = [gate.known(NO, source=Source.PROVIDER)]
+
+    denial = await gate.decided(request())
+
+    assert Reason.INACTIVE == denial.reason
+    assert Source.PROVIDER == denial.source
+
+
+@pytest.mark.parametrize("failure", [ProviderUnavailable(), StoreUnavailable()])
+async def test_an_outage_is_never_a_refused_token(gate, failure):
+    """503 with a time to come back, spread over one to five seconds."""
+    times = set()
+    for _ in range(50):
+        gate.facts.answers = [failure]
+        denial = await gate.decided(request())
+
+        assert Reason.PROVIDER_UNAVAILABLE == denial.reason
+        assert "melon" == denial.dialect
+        times.add(denial.retry_after)
+        gate.clock.advance(0.0137)
+
+    assert {1, 2, 3, 4, 5} == times
+
+
+# ------------------------------------------------------------------- freshness
+
+
+@pytest.fixture
+def strict(clock):
+    """A gate with one route that wants facts of the last ten seconds."""
+    return Gate(clock, [api(require=Requirements(max_fact_age=10))])
+
+
+async def test_young_facts_suffice(strict):
+    """Nobody is asked while they are recent enough."""
+    strict.facts.remembered = strict.known(age=10)
+
+    assert isinstance(strict.remembered(request()), Permit)
+
+
+async def test_remembered_facts_that_are_too_old_are_asked_for_again(strict):
+    """Forgotten first, lest they be found again."""
+    strict.facts.remembered = strict.known(age=11)
+    strict.facts.answers = [strict.known(source=Source.PROVIDER)]
+
+    permit = await strict.decided(request())
+
+    assert isinstance(permit, Permit)
+    assert Source.PROVIDER == permit.source
+    assert ["recall T.1", "forget T.1", "learn T.1"] == strict.facts.told
+
+
+async def test_shared_facts_that_are_too_old_are_asked_for_again(strict):
+    """The second learning is the first that reaches the provider."""
+    strict.facts.answers = [
+        strict.known(source=Source.L2, age=11),
+        strict.known(source=Source.PROVIDER),
+    ]
+
+    permit = await strict.decided(request())
+
+    assert isinstance(permit, Permit)
+    assert ["recall T.1", "learn T.1", "forget T.1", "learn T.1"] == strict.facts.told
+
+
+async def test_what_was_just_asked_is_recent_however_long_it_took(strict):
+    """No second question in one request."""
+    strict.facts.answers = [strict.known(source=Source.PROVIDER, age=12)]
+
+    assert isinstance(await strict.decided(request()), Permit)
+
+
+async def test_grace_does_not_outweigh_a_routes_limit(strict):
+    """Old facts in an outage are not what the route asked for; and nobody twice."""
+    strict.facts.answers = [strict.known(source=Source.STALE, age=11)]
+
+    denial = await strict.decided(request())
+
+    assert Reason.PROVIDER_UNAVAILABLE == denial.reason
+    assert ["recall T.1", "learn T.1"] == strict.facts.told
+
+
+async def test_grace_within_the_limit_serves(strict):
+    """The route's own limit is what counts."""
+    strict.facts.answers = [strict.known(source=Source.STALE, age=9)]
+
+    assert isinstance(await strict.decided(request()), Permit)
+
+
+async def test_a_store_that_cannot_forget_is_no_error(strict):
+    """But facts that stay too old are not believed either."""
+    strict.facts.remembered = strict.known(age=11)
+    strict.facts.forgetful = StoreUnavailable()
+    strict.facts.answers = [
+        strict.known(source=Source.L2, age=11),
+        strict.known(source=Source.L2, age=11),
+    ]
+    stubborn = await strict.decided(request())
+    strict.facts.answers = [strict.known(source=Source.PROVIDER)]
+
+    assert Reason.PROVIDER_UNAVAILABLE == stubborn.reason
+    assert isinstance(await strict.decided(request()), Permit)
+
+
+def test_a_refusal_does_not_grow_old(strict):
+    """Else a flood of bad tokens would reach the provider through such a route."""
+    strict.facts.remembered = strict.known(NO, age=11)
+
+    assert Reason.INACTIVE == strict.refusal(request()).reason
+
+
+# -------------------------------------------------------------------- userinfo
+
+
+@pytest.fixture
+def userinfo(clock):
+    """A gate before a provider's userinfo endpoint."""
+    return Gate(clock, [api(kind=RouteKind.OAUTH_USERINFO)])
+
+
+def test_userinfo_asks_nobody(userinfo):
+    """The request is itself the question; what is remembered only names the caller."""
+    unknown = userinfo.remembered(request())
+    userinfo.facts.remembered = userinfo.known()
+    known = userinfo.remembered(request())
+    userinfo.facts.remembered = userinfo.known(NO)
+    refused = userinfo.remembered(request())
+
+    assert all(isinstance(each, Permit) for each in (unknown, known, refused))
+    assert "T.1" == unknown.credentials.token
+    assert (None, Source.NONE) == (unknown.facts, unknown.source)
+    assert ("ada", Source.L1) == (known.facts.subject, known.source)
+    assert (None, Source.NONE) == (refused.facts, refused.source)
+
+
+def test_userinfo_needs_a_token_without_a_mark(userinfo):
+    """Marks by token and, where facts are in memory, by subject."""
+    bare = userinfo.remembered(request((b"accept", b"*/*")))
+    userinfo.marks.names = {"T.1"}
+    by_token = userinfo.remembered(request())
+    userinfo.marks.names = {"ada"}
+    userinfo.facts.remembered = userinfo.known()
+    by_subject = userinfo.remembered(request())
+
+    assert Reason.NO_CREDENTIALS == bare.reason
+    assert Reason.REVOKED == by_token.reason
+    assert Reason.REVOKED == by_subject.reason
+
+
+# ------------------------------------------------------------------------ CORS
+
+ORIGIN = (b"origin", b"https://app.example")
+ASKS_GET = (b"access-control-request-method", b"GET")
+
+
+@pytest.fixture
+def cors(clock):
+    """A gate with one route that answers preflights, and one that does not."""
+    settings = Cors(
+        origins=frozenset({"https://app.example"}),
+        methods=frozenset({"GET"}),
+        headers=frozenset(),
+    )
+    get = frozenset({"GET"})
+    return Gate(
+        clock,
+        [
+            api(id="friendly", path="/a", methods=get, cors=settings),
+            api(id="plain", path="/b", methods=get),
+            api(id="own", path="/b", methods=frozenset({"OPTIONS"})),
+        ],
+    )
+
+
+def preflight(target: bytes, *headers: Header) -> RequestHead:
+    """Make a preflight for this target."""
+    return request(*headers, method="OPTIONS", target=target)
+
+
+def test_a_preflight_is_answered_without_a_token(cors):
+    """By the route of the method that is asked about."""
+    answer = cors.keeper.decide(preflight(b"/a", ORIGIN, ASKS_GET))
+
+    assert isinstance(answer, Answer)
+    assert 204 == answer.status
+
+
+def test_a_stranger_is_refused(cors):
+    """In the dialect of the route that was asked about."""
+    stranger = (b"origin", b"https://evil.example")
+
+    denial = cors.remembered(preflight(b"/a", stranger, ASKS_GET))
+
+    assert (Reason.CORS_REFUSED, "melon") == (denial.reason, denial.dialect)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (preflight(b"/b", ORIGIN, ASKS_GET), Reason.NO_CREDENTIALS),
+        (preflight(b"/a", ORIGIN), Reason.METHOD_NOT_ALLOWED),
+        (preflight(b"/c", ORIGIN, ASKS_GET), Reason.NO_ROUTE),
+    ],
+)
+def test_other_options_requests_are_ordinary(cors, asked, reason):
+    """No settings, no preflight, no route: judged like any request."""
+    assert reason == cors.refusal(asked).reason
+
+
+def test_a_gatekeeper_is_worth_a_log_line(gate):
+    """Its size."""
+    assert "<Gatekeeper: 1 routes>" == repr(gate.keeper)
