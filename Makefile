@@ -2,34 +2,45 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: demo test check format clean
 .DEFAULT_GOAL := help
+.PHONY: help demo test check format bench-routing lock clean
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-$(STAMP): pyproject.toml requirements.lock
+$(BIN)/gateway: pyproject.toml requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	$(PIP) --editable .
 	@touch $@
 
-demo: $(STAMP)  ## the gateway, a sandbox of three providers, and curl lines to paste
-	$(BIN)/gateway demo
+$(BIN)/pytest: $(BIN)/gateway
+	$(PIP) --editable '.[dev]'
+	@touch $@
 
-test: $(STAMP)  ## every test that needs no foreign server; under five minutes
+demo: $(BIN)/gateway  ## a gateway, a sandbox of three providers, and lines to paste
+	@exec $(BIN)/gateway demo
+
+test: $(BIN)/pytest  ## every test; under five minutes
 	$(BIN)/pytest
 
-check: $(STAMP)  ## format, lint, types and import contracts
+check: $(BIN)/pytest  ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(STAMP)  ## rewrite the code as `check` wants it
+format: $(BIN)/pytest  ## rewrite the code as `check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench-routing: $(BIN)/pytest  ## decision time at 10 and at 10,000 routes
+	$(BIN)/python -m tests.benchmarks.bench_routing
+
+lock: $(BIN)/pytest  ## write down the versions that were tested
+	$(BIN)/pip freeze --exclude-editable > requirements.lock
+
 clean:  ## forget the virtual environment and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -147,7 +147,7 @@ class Cache(Model):
     """Facts, at most; never past the token's own `exp`. 0 asks every time."""
     negative_ttl: Duration = 10.0
     """The verdict that a token is invalid."""
-    memory: PositiveSize = 32 * 1024 * 1024
+    memory: PositiveSize = 64 * 1024 * 1024
     """Memory for facts, in each process."""
 
 
@@ -229,10 +229,15 @@ class IdentityHeaders(Model):
     """The headers that tell the upstream who calls; an empty name leaves one out."""
 
     subject: OptionalIdentityName = "X-Auth-Subject"
+    """Whose token it is."""
     client: OptionalIdentityName = "X-Auth-Client"
+    """The client it was made for."""
     scopes: OptionalIdentityName = "X-Auth-Scopes"
+    """Its scopes, separated by spaces."""
     provider: OptionalIdentityName = "X-Auth-Provider"
+    """The provider's name here."""
     device: OptionalIdentityName = "X-Auth-Device"
+    """The device the token was made for."""
     claims: dict[IdentityName, ClaimPath] = Field(default_factory=dict)
     """Further headers, each with the path of its claim."""
     limit: PositiveSize = 8 * 1024
@@ -257,7 +262,9 @@ class Device(Model):
     """Where a request names the device that its token was made for: one of both."""
 
     header: HeaderName | None = None
+    """The header that names it."""
     query: QueryName | None = None
+    """The query parameter that names it."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -389,13 +396,14 @@ class Config(Model):
     drain: Drain = Drain()
     log: Log = Log()
     workers: Annotated[Literal[1], BeforeValidator(_one_worker)] = 1
-    """Processes."""
+    """Processes; this version runs one."""
     providers: dict[Name, Provider] = Field(default_factory=dict)
     """Who issues tokens, by name."""
     upstreams: dict[Name, Upstream] = Field(default_factory=dict)
     """Where requests go, by name."""
     identity_headers: IdentityHeaders = IdentityHeaders()
     routes: tuple[Route, ...] = ()
+    """Who may do what; what no route matches is a 404."""
 
 
 def language(registry: Registry) -> type[Config]:

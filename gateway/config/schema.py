@@ -4,7 +4,6 @@ Made from the models that read the file, so it cannot say anything else. Whereve
 value must be more than text, it may also be a reference such as `${env:PORT}`.
 """
 
-import json
 from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -35,12 +34,6 @@ def schema(registry: Registry) -> JsonSchema:
     made = _opened(model.model_json_schema(schema_generator=_Generator))
     made["$defs"]["Reference"] = _REFERENCE_ITSELF
     return {"$schema": _DRAFT, **made}
-
-
-def schema_text(registry: Registry) -> str:
-    """Write the schema as `config/schema.json` has it."""
-    text = json.dumps(schema(registry), indent=2, sort_keys=True, ensure_ascii=False)
-    return f"{text}\n"
 
 
 class _Generator(GenerateJsonSchema):

@@ -56,10 +56,13 @@ class RedisStore:
 
     shared = True
 
-    def __init__(self, pool: ConnectionPool, clock: Clock) -> None:
+    def __init__(
+        self, pool: ConnectionPool, clock: Clock, *, patience: float = PATIENCE
+    ) -> None:
         self._redis = Redis.from_pool(pool)
         self._pool = pool
         self._clock = clock
+        self._patience = patience
         self._rests_until = 0.0
         self._turns = asyncio.Semaphore(CONNECTIONS)
 
@@ -100,7 +103,7 @@ class RedisStore:
         """Run one command in its turn and in time, or raise `StoreUnavailable`."""
         self._check_rest()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 await self._turns.acquire()
         except TimeoutError as error:
             # We are busy; that is no sign of the server being away.

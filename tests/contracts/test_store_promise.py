@@ -129,7 +129,8 @@ async def test_each_of_many_at_once_gets_its_own(store):
         patience = 0.0005 * (number % 7) if number % 3 else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                return await store.get(f"k{number}")
+                value: bytes | None = await store.get(f"k{number}")
+                return value
         return b"gave up"
 
     for _ in range(3):
