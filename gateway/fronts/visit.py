@@ -9,6 +9,7 @@ connection nothing here awaits or makes a task.
 import asyncio
 import itertools
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from typing import Final
@@ -75,7 +76,7 @@ class Reception:
 
     def __init__(self, clock: Clock, observers: Sequence[Observer]) -> None:
         self.clock = clock
-        self.time = asyncio.get_running_loop().time
+        self.time = time.monotonic
         self.in_flight = 0
         self._observers = tuple(observers)
         self._prefix = secrets.token_hex(6).encode() + b"-"

@@ -6,6 +6,7 @@ it must have moved on, and one ticker looks at all of them. Precision is one tic
 
 import asyncio
 import math
+import time
 from typing import Final, Protocol
 
 TICK: Final = 0.25
@@ -15,7 +16,7 @@ NEVER: Final = math.inf
 
 
 class Watched(Protocol):
-    """Something with a deadline, in the loop's own time (`loop.time()`)."""
+    """Something with a deadline, in the time of `Deadlines.time`."""
 
     deadline: float
 
@@ -31,7 +32,8 @@ class Deadlines:
         self._loop = loop
         self._watched: set[Watched] = set()
         self._ticker: asyncio.TimerHandle | None = None
-        self.time = loop.time
+        # uvloop's own time stands still within an iteration, and counts milliseconds.
+        self.time = time.monotonic
 
     def __repr__(self) -> str:
         return f"<Deadlines: {len(self._watched)} watched>"

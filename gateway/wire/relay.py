@@ -12,6 +12,7 @@ Rules of this room:
 """
 
 import asyncio
+import time
 from typing import Final, Protocol
 
 import msgspec
@@ -54,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What is to be sent, and within which bounds.
 
     `headers` hold no framing and no hop-by-hop fields. `upgrade` is the protocol of
-    the tunnel to ask for, or empty. `ends_at` (loop time) is when a tunnel or an event stream must end, and
+    the tunnel to ask for, or empty. `ends_at` (monotonic) is when a tunnel or an event stream must end, and
     with `end_with_token` any response.
     """
 
@@ -198,7 +199,7 @@ class Relay:
         """Begin the client's answer."""
         self._response = head
         self.status = head.status
-        self.first_byte_at = asyncio.get_running_loop().time()
+        self.first_byte_at = time.monotonic()
         if head.status == 101:
             self._begin_tunnel(head)
             return
@@ -306,8 +307,8 @@ class Relay:
 
     def _end_later(self) -> None:
         if self._plan.ends_at is not None:
-            self._end_timer = asyncio.get_running_loop().call_at(
-                self._plan.ends_at, self._end_with_token
+            self._end_timer = asyncio.get_running_loop().call_later(
+                self._plan.ends_at - time.monotonic(), self._end_with_token
             )
 
     def _end_with_token(self) -> None:

@@ -5,6 +5,7 @@ upstream that records and says exactly what a test wants on the other.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -67,7 +68,7 @@ class PlainFront:
             return
         upgrade = head.upgrade if head.upgrade == b"websocket" else b""
         headers = [each for each in head.headers if each[0] not in HOP_BY_HOP]
-        ends_at = None if self.ends_in is None else self.loop.time() + self.ends_in
+        ends_at = None if self.ends_in is None else time.monotonic() + self.ends_in
         plan = Plan(
             target=head.target,
             headers=headers,
@@ -76,7 +77,7 @@ class PlainFront:
             body_limit=self.body_limit,
         )
         owner = _Owner(self, connection)
-        Relay(owner, connection, self.pool, head, plan).start(self.loop.time())
+        Relay(owner, connection, self.pool, head, plan).start(time.monotonic())
 
     def refuse(self, connection: Downstream, reason: Reason) -> None:
         self._answer(connection, STATUS[reason])
