@@ -108,6 +108,11 @@ class App:
         self.grants = Grants(
             self._secrets, store=self.store, clock=self.clock, events=self.metrics
         )
+        claims = claim_paths(config)
+        self._chains = {
+            name: self._chain(name, provider, claims[name])
+            for name, provider in config.providers.items()
+        }
         self.sources = self._sources()
         self.marks = Marks(self._secrets, clock=self.clock, terms=self._terms())
         self.routes = Routes(compile_routes(config))
@@ -154,11 +159,10 @@ class App:
             clock=self.clock,
             events=self.metrics,
         )
-        claims = claim_paths(self.config)
         return {
             name: CachedFacts(
                 name,
-                self._chain(name, provider, claims[name]),
+                self._chains[name],
                 resources=resources,
                 settings=_cache_settings(provider),
                 method="+".join(provider.verify),
@@ -188,7 +192,7 @@ class App:
     def _terms(self) -> dict[str, TokenTerms]:
         return {
             name: TokenTerms(
-                lifetime=provider.token_lifetime, asked=provider.verify != ("jwt",)
+                lifetime=provider.token_lifetime, asked=not self._chains[name].local
             )
             for name, provider in self.config.providers.items()
         }

@@ -6,8 +6,8 @@ store, then the provider. Facts are judged afresh on every request, hit or miss;
 verdict is never kept. What cannot be known now is 503, never a refused token.
 """
 
-import contextlib
 from collections.abc import Mapping
+from math import inf
 from typing import Final
 
 import msgspec
@@ -42,21 +42,16 @@ from gateway.values import (
     TokenFacts,
 )
 
-_ASKED: Final = frozenset({Source.PROVIDER, Source.STALE})
 _PROVIDER: Final = Source.PROVIDER
 _USERINFO: Final = RouteKind.OAUTH_USERINFO
 
 
 class Pending(msgspec.Struct, frozen=True, gc=False):
-    """A decision that must wait for the truth: hand it to `Gatekeeper.settle`.
-
-    `outdated` tells that something is known, but is older than the route allows.
-    """
+    """A decision that must wait for the truth: hand it to `Gatekeeper.settle`."""
 
     route: Route
     credentials: Credentials
     device: str | None
-    outdated: bool
 
 
 class Gatekeeper:
@@ -95,15 +90,12 @@ class Gatekeeper:
 
     async def settle(self, pending: Pending) -> Decision:
         """Learn the facts, then judge: the provider is asked at most once."""
-        route, token = pending.route, pending.credentials.token
-        source = self._sources[route.provider]
+        route = pending.route
+        oldest = route.require.max_fact_age
         try:
-            if pending.outdated:
-                await _forget(source, token)
-            knowledge = await source.learn(token)
-            if not self._suffices(route, knowledge) and knowledge.source not in _ASKED:
-                await _forget(source, token)
-                knowledge = await source.learn(token)
+            knowledge = await self._sources[route.provider].learn(
+                pending.credentials.token, max_age=inf if oldest is None else oldest
+            )
         except (ProviderUnavailable, StoreUnavailable):
             return self._unavailable(route)
         # What was asked just now is recent, however long the answer took.
@@ -135,7 +127,7 @@ class Gatekeeper:
             return self._judge(route, credentials, device, knowledge)
         if self._revocations.covers(route.provider, token, None):
             return deny(route, Reason.REVOKED)
-        return Pending(route, credentials, device, knowledge is not None)
+        return Pending(route, credentials, device)
 
     def _suffices(self, route: Route, knowledge: Knowledge) -> bool:
         """Tell whether this may be judged by. A verdict does not grow old."""
@@ -172,9 +164,3 @@ class Gatekeeper:
         # Spread over five seconds, lest all clients come back as one.
         spread = int(self._clock.monotonic() * 1000) % 5
         return deny(route, Reason.PROVIDER_UNAVAILABLE, retry_after=1 + spread)
-
-
-async def _forget(source: FactsSource, token: str) -> None:
-    """Make the source ask again; a lost store is a miss, never an error."""
-    with contextlib.suppress(StoreUnavailable):
-        await source.forget(token)

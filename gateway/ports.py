@@ -5,6 +5,7 @@ these promises; `app.py` finds it by its file name and decides who is used.
 """
 
 from collections.abc import Mapping
+from math import inf
 from typing import Final, Protocol
 
 import msgspec
@@ -170,10 +171,11 @@ class FactsSource(Protocol):
         """Answer from this process's memory, at once; None means *ask*."""
         ...
 
-    async def learn(self, token: str) -> Knowledge:
+    async def learn(self, token: str, *, max_age: float = inf) -> Knowledge:
         """Answer from the shared store, else from the provider; then remember.
 
-        Concurrent callers with one token share one question. Raises
+        Facts known for longer than `max_age` seconds are passed over. Concurrent
+        callers with one token share one question. Raises
         `ProviderUnavailable` when the truth cannot be had now.
         """
         ...

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from math import inf
 
 import pytest
 
@@ -37,31 +38,28 @@ NO = Invalid(Reason.INACTIVE)
 class Facts:
     """A source of facts: what is remembered, and what each question will bring.
 
-    Forgetting drops what is remembered; `told` is the list of calls made.
+    `told` is the list of calls made.
     """
 
     def __init__(self) -> None:
         self.remembered: Knowledge | None = None
         self.answers: list[Knowledge | Exception] = []
         self.told: list[str] = []
-        self.forgetful: Exception | None = None
 
     def recall(self, token: str) -> Knowledge | None:
         self.told.append(f"recall {token}")
         return self.remembered
 
-    async def learn(self, token: str) -> Knowledge:
-        self.told.append(f"learn {token}")
+    async def learn(self, token: str, *, max_age: float = inf) -> Knowledge:
+        limit = f" of the last {max_age} s" if max_age < inf else ""
+        self.told.append(f"learn {token}{limit}")
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     async def forget(self, token: str) -> None:
-        self.told.append(f"forget {token}")
-        self.remembered = None
-        if self.forgetful:
-            raise self.forgetful
+        raise AssertionError("a decision forgets nothing")
 
 
 class Marks:
@@ -359,8 +357,8 @@ async def test_young_facts_suffice(strict):
     assert isinstance(strict.remembered(request()), Permit)
 
 
-async def test_remembered_facts_that_are_too_old_are_asked_for_again(strict):
-    """Forgotten first, lest they be found again."""
+async def test_facts_that_are_too_old_are_asked_for_again(strict):
+    """The source is told how young they must be: one question, however many ask."""
     strict.facts.remembered = strict.known(age=11)
     strict.facts.answers = [strict.known(source=Source.PROVIDER)]
 
@@ -368,20 +366,7 @@ async def test_remembered_facts_that_are_too_old_are_asked_for_again(strict):
 
     assert isinstance(permit, Permit)
     assert Source.PROVIDER == permit.source
-    assert ["recall T.1", "forget T.1", "learn T.1"] == strict.facts.told
-
-
-async def test_shared_facts_that_are_too_old_are_asked_for_again(strict):
-    """The second learning is the first that reaches the provider."""
-    strict.facts.answers = [
-        strict.known(source=Source.L2, age=11),
-        strict.known(source=Source.PROVIDER),
-    ]
-
-    permit = await strict.decided(request())
-
-    assert isinstance(permit, Permit)
-    assert ["recall T.1", "learn T.1", "forget T.1", "learn T.1"] == strict.facts.told
+    assert ["recall T.1", "learn T.1 of the last 10 s"] == strict.facts.told
 
 
 async def test_what_was_just_asked_is_recent_however_long_it_took(strict):
@@ -398,28 +383,13 @@ async def test_grace_does_not_outweigh_a_routes_limit(strict):
     denial = await strict.decided(request())
 
     assert Reason.PROVIDER_UNAVAILABLE == denial.reason
-    assert ["recall T.1", "learn T.1"] == strict.facts.told
+    assert ["recall T.1", "learn T.1 of the last 10 s"] == strict.facts.told
 
 
 async def test_grace_within_the_limit_serves(strict):
     """The route's own limit is what counts."""
     strict.facts.answers = [strict.known(source=Source.STALE, age=9)]
 
-    assert isinstance(await strict.decided(request()), Permit)
-
-
-async def test_a_store_that_cannot_forget_is_no_error(strict):
-    """But facts that stay too old are not believed either."""
-    strict.facts.remembered = strict.known(age=11)
-    strict.facts.forgetful = StoreUnavailable()
-    strict.facts.answers = [
-        strict.known(source=Source.L2, age=11),
-        strict.known(source=Source.L2, age=11),
-    ]
-    stubborn = await strict.decided(request())
-    strict.facts.answers = [strict.known(source=Source.PROVIDER)]
-
-    assert Reason.PROVIDER_UNAVAILABLE == stubborn.reason
     assert isinstance(await strict.decided(request()), Permit)
 
 

@@ -413,7 +413,7 @@ async def test_a_forget_beats_the_answer_in_flight(house):
 
     assert "ada" == subject_of(await waiting)
     assert NO == (await later).found
-    assert not house.cupboard.kept
+    assert not house.cupboard.ttls
     assert NO == facts.recall("t").found
 
 

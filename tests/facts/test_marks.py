@@ -208,12 +208,12 @@ async def test_where_exp_is_unknown_the_longest_life_counts(
     assert clock.now() == mark.moment
 
 
-@pytest.mark.parametrize("step", [-1e6, 1e6])
-async def test_a_stepped_clock_ends_no_mark(marks, clock, step):
-    """Set forward and back again, or only forward: the revoked stay revoked."""
+@pytest.mark.parametrize(("step", "passed"), [(1e6, 100), (-1e6, 101 + SKEW)])
+async def test_a_stepped_clock_ends_no_mark(marks, clock, step, passed):
+    """While either clock says that the token may be alive, it stays revoked."""
     await marks.add(marks.mark_token("melon", "t", clock.now() + 100))
     clock.step(step)
-    clock.advance(100)
+    clock.advance(passed)
 
     assert marks.covers("melon", "t", None)
     assert 1 == len(marks.list())

@@ -140,9 +140,14 @@ def test_what_may_no_longer_be_believed_is_none_not_an_alarm():
 
 
 def test_an_overlong_value_is_refused_before_anything_else():
-    """100 MB under our key cost a comparison."""
-    with pytest.raises(SealBroken):
-        opened(VERSION + b"x" * STORED_LIMIT_BYTES)
+    """100 MB under our key cost a comparison, even if they would open."""
+    huge = msgspec.structs.replace(FACTS, claims={"x": "y" * STORED_LIMIT_BYTES})
+    plain = msgspec.msgpack.encode((NOW + 60, huge))
+    nonce = bytes(12)
+    cipher = SEALER._cipher(TOKEN).encrypt(nonce, plain, VERSION + KEY.encode())
+
+    with pytest.raises(SealBroken, match="form"):
+        opened(VERSION + nonce + cipher)
 
 
 @pytest.mark.parametrize(

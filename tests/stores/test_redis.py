@@ -148,7 +148,7 @@ async def test_entries_go_to_the_configured_database(steady, opened):
     "url",
     [
         "http://host",
-        "redis://:p#ssword@host/0",
+        "redis://:pass-word/0@host/0",
         "redis://host:port",
         "redis://host?db=x",
         "redis://host?no_such_option=1",
@@ -160,8 +160,7 @@ def test_an_unusable_url_is_a_config_error_that_does_not_quote_it(clock, url):
         open_store(url, clock=clock)
 
     assert ["store.url: expected a usable redis:// URL"] == refusal.value.problems
-    assert refusal.value.__cause__ is None
-    assert "ssword" not in "".join(traceback.format_exception(refusal.value))
+    assert "pass-word" not in "".join(traceback.format_exception(refusal.value))
 
 
 # ------------------------------------------------------------------- faults
@@ -171,7 +170,9 @@ async def test_a_server_that_was_never_there_is_unavailable_at_once(opened, cloc
     """The gateway starts without it."""
     store = opened("redis://127.0.0.1:1")
 
-    assert await in_vain(store) < 0.5
+    # Refused, once: not out of time after tries without end.
+    with pytest.raises(StoreUnavailable, match="ConnectionError"):
+        await store.get("k")
 
 
 async def test_a_killed_server_is_a_miss_and_is_found_again(mortal, opened, clock):
@@ -213,11 +214,11 @@ async def test_a_herd_at_a_hung_server_waits_together(mortal, opened):
     mortal.stop()
     began = time.perf_counter()
     outcomes = await asyncio.gather(
-        *(store.get("k") for _ in range(10 * CONNECTIONS)), return_exceptions=True
+        *(store.get("k") for _ in range(30 * CONNECTIONS)), return_exceptions=True
     )
 
     assert {StoreUnavailable} == {type(outcome) for outcome in outcomes}
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 0.7
     mortal.go_on()
 
 
@@ -257,5 +258,5 @@ async def test_closing_lets_go_of_every_connection(steady, clock):
     await asyncio.gather(*(store.get("k") for _ in range(50)))
     await store.close()
     async with asyncio.timeout(5):
-        while b"connected_clients:1\r" not in steady.say("INFO", "clients"):
+        while b"connected_clients:1\r" not in steady.say("INFO", "clients"):  # noqa: ASYNC110 -- the server has no event
             await asyncio.sleep(0.01)
