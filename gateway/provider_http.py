@@ -167,12 +167,8 @@ class ProviderClient:
                 data=question.form,
                 allow_redirects=False,
             ) as response:
-                try:
-                    return await self._read(response)
-                except _NoReply:
-                    # The rest of this answer is unwanted: do not wait for it.
-                    response.close()
-                    raise
+                # Leaving early closes the connection: nobody reads the rest.
+                return await self._read(response)
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise self._no_reply("tls", "TLS failed") from error
         except aiohttp.ClientConnectorError as error:

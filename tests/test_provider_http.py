@@ -418,6 +418,24 @@ async def test_a_turn_that_does_not_come_is_unavailable(events):
     assert "<ProviderClient melon: 0 waiting>" == repr(client)
 
 
+async def test_so_many_wait_and_no_more(events):
+    """Who finds the queue full is told at once, not at the deadline."""
+    async with (
+        ProviderClient("melon", at_once=1, events=events) as client,
+        serving(silence) as (_, url),
+    ):
+        waiting = asyncio.gather(*[client.ask(question(url)) for _ in range(9)])
+        await asyncio.sleep(0)
+        assert "<ProviderClient melon: 8 waiting>" == repr(client)
+        with pytest.raises(ProviderUnavailable, match="too many questions"):
+            await client.ask(question(url, deadline=3600.0))
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    assert "busy" == events.codes[0]
+
+
 async def test_who_leaves_frees_the_turn(events):
     """A cancelled question closes its connection and lets the next one ask."""
     arrived, left = asyncio.Event(), asyncio.Event()

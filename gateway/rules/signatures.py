@@ -9,7 +9,7 @@ key into an HMAC secret.
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, Literal, get_args
@@ -155,20 +155,19 @@ def one_key(text: str, algorithm: AlgorithmName) -> KeySet:
     return KeySet((key,), _fingerprint(source))
 
 
-def key_set(
-    document: bytes, algorithms: Iterable[AlgorithmName], *, symmetric: bool
-) -> KeySet:
+def key_set(document: bytes, algorithms: Sequence[AlgorithmName]) -> KeySet:
     """Read a JWK set (RFC 7517 §5), leaving out the keys that may not be used.
 
-    `symmetric` allows `oct` keys: never for a set that was fetched. Raises
-    `UnusableKey` when nothing usable is left.
+    A key fits one of `algorithms` or none: where no HS algorithm is listed, no `oct`
+    key is used. Raises `UnusableKey` when nothing usable is left.
     """
-    names = [name for name in algorithms if symmetric or not name.startswith("HS")]
     try:
         members = strict_json.decode(document).get("keys")
     except UnusableJson:
         members = None
-    found = [_key(jwk, names) for jwk in members] if isinstance(members, list) else []
+    found = (
+        [_key(jwk, algorithms) for jwk in members] if isinstance(members, list) else []
+    )
     keys = tuple(key for key in found if key is not None)
     if not keys:
         msg = "a JWK set with a key that may be used"
@@ -176,7 +175,7 @@ def key_set(
     return KeySet(keys, _fingerprint(document))
 
 
-def _key(jwk: object, algorithms: list[AlgorithmName]) -> Key | None:
+def _key(jwk: object, algorithms: Sequence[AlgorithmName]) -> Key | None:
     """Bind a JWK to its own algorithm, else to the first of ours that it fits."""
     if not isinstance(jwk, dict) or not _is_for_verifying(jwk):
         return None

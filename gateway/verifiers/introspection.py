@@ -6,6 +6,10 @@ expired tokens. A refusal of our own credentials is our misconfiguration, never 
 client's fault (§2.3). So `invalid` is said of a token only where the provider said it;
 every doubt is `ProviderUnavailable`.
 
+Some servers call refresh tokens *active* too. Those that say so are understood; one
+that tells them only by leaving `token_type` out (oidc-provider) needs
+`require_token_type: Bearer`.
+
 An absent `scope` is a scope that grants nothing (servers leave out an empty one): put
 `learned` before this verifier where the token answer knows better.
 
@@ -46,6 +50,8 @@ class Settings(Model):
     bearer_token: SecretText | None = None
     token_type_hint: Literal["access_token"] | None = "access_token"
     """null: send none, for a server that knows no hints."""
+    require_token_type: Literal["Bearer"] | None = None
+    """What `token_type` must be, for a server that tells refresh tokens by it alone."""
     issuer: str | None = None
     """What `iss` must be, exactly."""
     audience: frozenset[str] = frozenset()
@@ -145,15 +151,19 @@ class _IntrospectionVerifier:
         if active is not True:
             msg = "active: expected a boolean"
             raise ClaimError(msg)
-        if any(
-            (claims.text(members, kind) or "").lower() in _REFRESH_KINDS
-            for kind in _KIND_MEMBERS
-        ):
+        if not self._is_access_token(members):
             return Invalid(Reason.REFRESH_TOKEN)
         provider, kept = self._context.provider, self._context.claims
         found = claims.facts(provider, members, self._names, kept, now)
         reason = claims.refusal(found, self._expected, now)
         return found if reason is None else Invalid(reason)
+
+    def _is_access_token(self, members: Members) -> bool:
+        kinds = [(claims.text(members, name) or "").lower() for name in _KIND_MEMBERS]
+        required = self._settings.require_token_type
+        return _REFRESH_KINDS.isdisjoint(kinds) and (
+            required is None or kinds[0] == required.lower()
+        )
 
     def _unavailable(self, told: str) -> ProviderUnavailable:
         return ProviderUnavailable(

@@ -110,7 +110,7 @@ class Settings(Model):
             return signatures.one_key(self.key, self.algorithms[0])
         if self.jwks_file is not None:
             document = self.jwks_file.read_bytes()
-            return signatures.key_set(document, self.algorithms, symmetric=True)
+            return signatures.key_set(document, self.algorithms)
         return None
 
 
@@ -331,7 +331,7 @@ def _fetcher(settings: Settings, http: ProviderHttp) -> Callable[[], Awaitable[K
             url = await _discover(str(settings.discovery), http, settings.timeout)
         body = await _get("jwks", url, http, settings.timeout)
         try:
-            return signatures.key_set(body, settings.algorithms, symmetric=False)
+            return signatures.key_set(body, settings.algorithms)
         except UnusableKey as error:
             msg = "the provider's JWK set is not usable"
             raise ProviderUnavailable(msg) from error

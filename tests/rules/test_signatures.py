@@ -114,7 +114,7 @@ def test_a_configured_key_proves_its_tokens(algorithm):
 @every_algorithm
 def test_a_published_key_proves_its_tokens(algorithm):
     """The same from a JWK set, named and unnamed."""
-    keys = key_set(jwks(jwk(algorithm, kid="k1")), [algorithm], symmetric=True)
+    keys = key_set(jwks(jwk(algorithm, kid="k1")), [algorithm])
 
     assert keys.proves(jws(sign(CLAIMS, algorithm, {"kid": "k1"})))
     assert keys.proves(jws(sign(CLAIMS, algorithm)))
@@ -180,9 +180,7 @@ def test_a_public_key_is_no_secret(which):
     forged = jws(sign(CLAIMS, "HS256", key=public_forms()[which]))
 
     assert not one_key(pem("RS256"), "RS256").proves(forged)
-    assert not key_set(jwks(jwk("RS256")), ["RS256", "HS256"], symmetric=False).proves(
-        forged
-    )
+    assert not key_set(jwks(jwk("RS256")), ["RS256", "HS256"]).proves(forged)
 
 
 def test_keys_in_the_header_are_not_looked_at():
@@ -191,7 +189,7 @@ def test_keys_in_the_header_are_not_looked_at():
     own = RSAAlgorithm.to_jwk(stranger.public_key(), as_dict=True)
     header = {"jwk": own, "jku": "https://evil.example", "x5u": "https://evil.example"}
 
-    keys = key_set(jwks(jwk("RS256")), ["RS256"], symmetric=False)
+    keys = key_set(jwks(jwk("RS256")), ["RS256"])
 
     assert not keys.proves(jws(sign(CLAIMS, "RS256", header, key=stranger)))
 
@@ -223,10 +221,13 @@ def test_an_unfit_key_is_refused_at_load(text, algorithm, message):
     assert str(refusal.value).startswith(message)
 
 
+SHORT_KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 -- the point
+SHORT = RSAAlgorithm.to_jwk(SHORT_KEY.public_key(), as_dict=True)
+
+
 def test_a_short_rsa_key_is_refused():
     """RFC 7518 §3.3: 2048 bits."""
-    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 -- the point
-    text = short.public_key().public_bytes(
+    text = SHORT_KEY.public_key().public_bytes(
         Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
     )
 
@@ -250,7 +251,8 @@ def test_a_short_rsa_key_is_refused():
         {"kty": "OKP", "crv": "X25519", "x": "A" * 43},
         {"kty": "oct", "k": ""},
         {"kty": "oct"},
-        {"kty": "oct", "k": part(SECRET)},
+        {"kty": "oct", "k": part("k" * 31)},
+        SHORT,
         jwk("RS256", use="enc"),
         jwk("RS256", use=1),
         jwk("RS256", key_ops=["encrypt"]),
@@ -262,18 +264,29 @@ def test_a_short_rsa_key_is_refused():
         RSAAlgorithm.to_jwk(private_key("RS256"), as_dict=True)
         | {"key_ops": ["verify"]},
     ],
-    ids=range(23),
+    ids=range(24),
 )
 def test_unfit_keys_of_a_set_are_left_out(unfit):
     """One bad key neither breaks the others nor gets in (SECURITY §5, JWKS)."""
     allowed: list[AlgorithmName] = ["HS256", "RS256", "ES256", "EdDSA"]
     good = jwk("RS256", kid="good")
 
-    keys = key_set(jwks(unfit, good, unfit), allowed, symmetric=False)
+    keys = key_set(jwks(unfit, good, unfit), allowed)
 
     assert ["good"] == [key.name for key in keys.keys]
     with pytest.raises(UnusableKey):
-        key_set(jwks(unfit), allowed, symmetric=False)
+        key_set(jwks(unfit), allowed)
+
+
+def test_a_secret_is_used_where_its_algorithm_is_listed_alone():
+    """A set that was fetched is read without HS algorithms."""
+    document = jwks(jwk("HS256", kid="h"), jwk("RS256", kid="r"))
+
+    without = key_set(document, ["RS256"])
+    with_it = key_set(document, ["RS256", "HS256"])
+
+    assert ["r"] == [key.name for key in without.keys]
+    assert ["h", "r"] == [key.name for key in with_it.keys]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +295,7 @@ def test_unfit_keys_of_a_set_are_left_out(unfit):
 def test_a_set_without_keys_is_none(document):
     """An empty set is a failure, not a reason to trust nobody from now on."""
     with pytest.raises(UnusableKey, match="a JWK set with a key that may be used"):
-        key_set(document, ["RS256"], symmetric=False)
+        key_set(document, ["RS256"])
 
 
 json_values: Any = st.recursive(
@@ -303,14 +316,14 @@ json_values: Any = st.recursive(
 )
 def test_any_jwk_is_used_or_left_out(mangled):
     """No published key, however mangled, is more than a key less."""
-    keys = key_set(jwks(mangled, jwk("RS256", kid="\0")), ALGORITHMS, symmetric=True)
+    keys = key_set(jwks(mangled, jwk("RS256", kid="\0")), ALGORITHMS)
 
     assert "\0" == keys.keys[-1].name
 
 
 def test_a_nameless_algorithm_is_the_first_that_fits():
     """RFC 8725 §3.1: one key, one algorithm, so the order of the list decides."""
-    keys = key_set(jwks(jwk("PS256")), ["ES256", "PS256", "RS256"], symmetric=False)
+    keys = key_set(jwks(jwk("PS256")), ["ES256", "PS256", "RS256"])
 
     assert ["PS256"] == [key.algorithm for key in keys.keys]
     assert not keys.proves(jws(sign(CLAIMS, "RS256")))
@@ -319,7 +332,7 @@ def test_a_nameless_algorithm_is_the_first_that_fits():
 def test_keys_may_share_a_name():
     """During a rotation both are tried."""
     twins = [jwk("RS256", which, kid="k1") for which in (0, 1)]
-    keys = key_set(jwks(*twins), ["RS256"], symmetric=False)
+    keys = key_set(jwks(*twins), ["RS256"])
 
     for which in (0, 1):
         assert keys.proves(jws(sign(CLAIMS, "RS256", {"kid": "k1"}, which=which)))
@@ -327,9 +340,7 @@ def test_keys_may_share_a_name():
 
 def test_a_set_knows_its_names():
     """A name is what tells whether fetching again could help."""
-    keys = key_set(
-        jwks(jwk("RS256", kid="k1"), jwk("ES256")), ["RS256", "ES256"], symmetric=False
-    )
+    keys = key_set(jwks(jwk("RS256", kid="k1"), jwk("ES256")), ["RS256", "ES256"])
 
     assert keys.names("k1")
     assert not keys.names("k2")

@@ -123,6 +123,27 @@ async def test_what_the_provider_refuses_is_invalid(provider, verify, members, r
 
 
 @pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"token_type": "Bearer"}, None),
+        ({"token_type": "bearer"}, None),
+        ({"token_type": "refresh_token"}, Reason.REFRESH_TOKEN),
+        ({"token_type": "Bearer", "typ": "Refresh"}, Reason.REFRESH_TOKEN),
+        ({"token_use": "Bearer"}, Reason.REFRESH_TOKEN),
+        ({}, Reason.REFRESH_TOKEN),
+    ],
+    ids=range(6),
+)
+async def test_a_required_type_is_required(provider, verify, said, reason):
+    """Some servers tell refresh tokens only by what they do not say."""
+    provider.says(URL, {"active": True, **said})
+
+    found = await verify(require_token_type="Bearer")
+
+    assert (None if isinstance(found, TokenFacts) else found.reason) == reason
+
+
+@pytest.mark.parametrize(
     ("members", "settings", "reason"),
     [
         ({"iss": "https://op.example"}, {}, None),
@@ -329,6 +350,7 @@ def test_the_identity_holds_everything_but_the_secret(provider, clock):
         {"subject_claim": "username"},
         {"device_claim": "ext.dvc"},
         {"auth": "post"},
+        {"require_token_type": "Bearer"},
     ]
     identities = {
         build(
@@ -340,7 +362,7 @@ def test_the_identity_holds_everything_but_the_secret(provider, clock):
     for more in ({"claims": frozenset({"name"})}, {"clock_skew": 1.0}):
         identities.add(build(plain, context(provider, clock, **more)).identity)
 
-    assert 11 == len(identities)
+    assert 12 == len(identities)
     assert not any("sesame" in identity for identity in identities)
     verifier = build(plain, context(provider, clock))
     assert not verifier.local
