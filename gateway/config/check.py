@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
+from urllib.parse import urlsplit
 
 from gateway.config.addresses import origin_of
 from gateway.config.model import Config, Provider, Require, Route
@@ -26,6 +27,11 @@ LONGEST_FORM_BYTES: Final = 64 * 1024
 _LEARNED: Final = "learned"
 _CLIENT_TELLERS: Final = frozenset({_LEARNED, "introspection"})
 """Verifiers that tell for which client an opaque token was made."""
+
+_BLIND: Final = (
+    "expected `learned` or `introspection` in verify, since userinfo does not tell "
+    "for which client a token was made, or `any_client: true`"
+)
 
 _NEEDS: Final[Mapping[str, tuple[str, Callable[[Require], object]]]] = {
     "issuers": ("issuer", lambda require: require.issuers),
@@ -101,12 +107,10 @@ def check(
 
 
 def _store(case: Case) -> None:
-    scheme = case.config.store.url.partition("://")[0]
-    known = case.registry.store_schemes
-    if scheme not in known:
+    known = tuple(f"{name}://" for name in sorted(case.registry.store_schemes))
+    if not case.config.store.url.startswith(known):
         # The URL itself may hold a password.
-        choice = ", ".join(f"{name}://" for name in sorted(known))
-        case.report.problem(("store", "url"), f"expected one of {choice}")
+        case.report.problem(("store", "url"), f"expected one of {', '.join(known)}")
 
 
 def _provider(case: Case, path: KeyPath, provider: Provider) -> None:
@@ -128,38 +132,49 @@ def _provider(case: Case, path: KeyPath, provider: Provider) -> None:
             report.problem(
                 (*path, "assume_scopes", number), "expected one of the `scopes`"
             )
-    if (
-        provider.assume_scopes
-        and "userinfo" in provider.verify
+    if provider.assume_scopes and _is_blind(provider):
+        report.problem((*path, "assume_scopes"), _BLIND)
+
+
+def _is_blind(provider: Provider) -> bool:
+    """Tell whether tokens made for any client at all would be taken."""
+    return (
+        "userinfo" in provider.verify
         and not provider.any_client
         and _CLIENT_TELLERS.isdisjoint(provider.verify)
-    ):
-        report.problem(
-            (*path, "assume_scopes"),
-            "expected `learned` or `introspection` in verify, since userinfo does not "
-            "tell for which client a token was made, or `any_client: true`",
-        )
+    )
 
 
 def _learning(case: Case, name: str, provider: Provider) -> None:
     """Warn where no token answer of the provider's own endpoint passes by."""
     if _LEARNED not in provider.verify:
         return
-    home = origin_of(getattr(provider.settings(_LEARNED), "token_endpoint", ""))
-    upstreams = case.config.upstreams
-    origins = (
-        origin
+    endpoint = getattr(provider.settings(_LEARNED), "token_endpoint", "")
+    learns = any(
+        origin == origin_of(endpoint) and _asks_for(route, urlsplit(endpoint).path)
         for _, route in case.routes()
         if route.provider == name and route.kind is RouteKind.OAUTH_TOKEN
-        if route.upstream in upstreams
-        for origin in upstreams[route.upstream].targets
+        if route.upstream in case.config.upstreams
+        for origin in case.config.upstreams[route.upstream].targets
     )
-    if home not in origins:
+    if not learns:
         case.report.warn(
             ("providers", name, "verify"),
             "`learned` learns nothing: no route of kind oauth-token leads to its "
             "token_endpoint",
         )
+
+
+def _asks_for(route: Route, path: str) -> bool:
+    """Tell whether the upstream could be asked for this path."""
+    pattern = routing.parse_pattern(route.match.path)
+    target = parse_target(route.match.path.encode())
+    if target is None or pattern.rest or None in pattern.segments:
+        return True
+    rewriting = Compiled(
+        id=route.id, strip_prefix=route.strip_prefix, add_prefix=route.add_prefix
+    )
+    return routing.rewrite(target, rewriting) == path.encode()
 
 
 # --------------------------------------------------------------------------- routes
@@ -242,6 +257,8 @@ def _known(case: Case, provider: Provider) -> frozenset[str]:
 
 def _knowledge(case: Case, path: KeyPath, route: Route, provider: Provider) -> None:
     known = _known(case, provider)
+    if route.require.clients and "client" in known and _is_blind(provider):
+        case.report.problem((*path, "require", "clients"), _BLIND)
     for key, (fact, demanded) in _NEEDS.items():
         if demanded(route.require) and fact not in known:
             case.report.problem(

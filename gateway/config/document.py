@@ -36,6 +36,8 @@ def read(text: str, file: str, sources: Sources, report: Report) -> Value:
     try:
         events = yaml.parse(text, Loader=yaml.CSafeLoader)
         return _Reader(file, sources, report, events).document()
+    except _TooDeep:
+        pass
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         report.break_off(Mark(file, line), f"expected YAML: {error.problem}")
@@ -43,6 +45,10 @@ def read(text: str, file: str, sources: Sources, report: Report) -> Value:
         problem = "expected YAML: text without control characters"
         report.break_off(Mark(file, 0), problem)
     return None
+
+
+class _TooDeep(Exception):
+    """Reading was given up; the report says why."""
 
 
 class _Reader:
@@ -77,9 +83,10 @@ class _Reader:
         if getattr(event, "tag", None) is not None:
             self._report.problem(path, "expected a value without a YAML tag")
         if len(path) > _DEEPEST:
-            self._report.problem(path, f"expected at most {_DEEPEST} levels")
-            self._skip(event)
-            return None
+            # The parser's own cost grows with the square of the depth: stop here.
+            text = f"expected at most {_DEEPEST} levels"
+            self._report.break_off(self._at(event, Mark(self._file, 1)), text)
+            raise _TooDeep
         match event:
             case yaml.ScalarEvent():
                 return self._scalar(event, path, mark)

@@ -47,6 +47,9 @@ class Model(BaseModel):
 
 # ------------------------------------------------------------------------- text
 
+# RFC 9110 §5.6.2, less `_`: names with it never pass the gateway.
+_TOKEN: Final = r"[A-Za-z0-9!#$%&'*+.^`|~-]+"
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -120,10 +123,8 @@ Method = Annotated[
 ]
 """A request method (case-sensitive, RFC 9110 §9.1)."""
 
-HeaderName = Annotated[
-    str, Text(r"[A-Za-z0-9!#$%&'*+.^`|~-]+", "a header name, without `_`")
-]
-"""A field name (RFC 9110 §5.1). Names with `_` never pass the gateway."""
+HeaderName = Annotated[str, Text(_TOKEN, "a header name, without `_`")]
+"""A field name (RFC 9110 §5.1)."""
 
 QueryName = Annotated[
     str, Text(r"[A-Za-z0-9._~-]+", "a query parameter's name, without escapes")
@@ -153,7 +154,7 @@ ClaimPath = Annotated[
 UpgradeToken = Annotated[
     str,
     Text(
-        r"(?![Hh]2[Cc]$)[A-Za-z0-9!#$%&'*+.^`|~-]+",
+        rf"(?![Hh]2[Cc]$){_TOKEN}",
         "a protocol such as websocket (h2c is never forwarded)",
     ),
 ]
@@ -170,7 +171,7 @@ def _as_read_by(parse: Callable[[str], T]) -> Callable[[object], T]:
 
     def read(value: object) -> T:
         if not isinstance(value, str):
-            raise expected("a string")
+            raise expected("text")
         try:
             return parse(value)
         except ValueError as error:
@@ -179,7 +180,6 @@ def _as_read_by(parse: Callable[[str], T]) -> Callable[[object], T]:
     return read
 
 
-_TOKEN: Final = r"[A-Za-z0-9!#$%&'*+.^`|~-]+"
 _WITH_A_MEANING: Final = re.compile(
     "authorization|connection|content-.*|cookie|expect|forwarded|host|keep-alive|"
     "proxy-.*|referer|te|trailer|transfer-encoding|upgrade|via|x-forwarded-.*"
@@ -275,7 +275,7 @@ def parse_claim_value(value: object) -> str | int | bool:
     """Accept what a claim can be compared with exactly; a float cannot."""
     if isinstance(value, str | int):
         return value
-    raise expected("a string, a whole number, true or false")
+    raise expected("text, a whole number, true or false")
 
 
 ClaimValue = Annotated[
@@ -317,7 +317,7 @@ def _readable(path: Path, info: ValidationInfo) -> Path:
     try:
         found.open("rb").close()
     except (OSError, ValueError) as error:
-        raise expected("a readable file") from error
+        raise expected("a file that can be read") from error
     return found
 
 

@@ -31,7 +31,7 @@ def read_files(source: Path | str, environ: Mapping[str, str], report: Report) -
             included = _routes(_read(file, environ, inner), inner)
             report.adopt(inner, len(joined))
             joined += included
-    return {**given, "routes": joined}
+    return {**given, "routes": joined} if patterns else given
 
 
 def directory(source: Path | str) -> Path:

@@ -22,8 +22,8 @@ _REFERENCE_ITSELF: Final = {
     "type": "string",
     "pattern": r"\$\{(env|file):[^}]+\}",
 }
-_MAPS: Final = frozenset({"$defs", "properties", "patternProperties"})
-_ABOUT: Final = frozenset({"description", "default"})
+_MAPS: Final = ("$defs", "properties", "patternProperties")
+_ABOUT: Final = ("description", "default")
 _NARROW_TYPES: Final = ("boolean", "integer", "number")
 _NARROWING: Final = frozenset({"enum", "const", "pattern", "minLength", "format"})
 
@@ -67,8 +67,9 @@ class _Generator(GenerateJsonSchema):
 def _opened(node: JsonSchema) -> JsonSchema:
     """Let a reference stand wherever `node` asks for more than any text."""
     made = {**node}
-    for key in _MAPS & node.keys():
-        made[key] = {name: _opened(inner) for name, inner in node[key].items()}
+    for key in _MAPS:
+        if key in node:
+            made[key] = {name: _opened(inner) for name, inner in node[key].items()}
     if "items" in node:
         made["items"] = _opened(node["items"])
     if "anyOf" in node:
@@ -76,7 +77,7 @@ def _opened(node: JsonSchema) -> JsonSchema:
         choices = [one if _is_narrow(one) else _opened(one) for one in node["anyOf"]]
         made["anyOf"] = [*choices, _REFERENCE] if narrow else choices
     elif _is_narrow(node):
-        about: JsonSchema = {key: made.pop(key) for key in _ABOUT & made.keys()}
+        about: JsonSchema = {key: made.pop(key) for key in _ABOUT if key in made}
         made = {**about, "anyOf": [made, _REFERENCE]}
     return made
 

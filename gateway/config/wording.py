@@ -6,8 +6,8 @@ Everything else is told by its kind, so a plug-in's own strings stay hidden.
 """
 
 from collections.abc import Collection, Mapping, Sized
-from types import UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -54,13 +54,18 @@ def explain(error: ValidationError, model: type[BaseModel], report: Report) -> N
     """Note every error, but those of values that were already found broken."""
     known = frozenset(report.broken)
     for details in error.errors(include_url=False):
-        path = _path(details)
+        path = _path(details["loc"], report)
         if not any(path[:length] in known for length in range(len(path) + 1)):
             _note(details, path, model, report)
 
 
-def _path(details: ErrorDetails) -> KeyPath:
-    return tuple(part for part in details["loc"] if part != "[key]")
+def _path(location: KeyPath, report: Report) -> KeyPath:
+    """Leave out what Pydantic calls its own steps: `[key]`, `tuple[Sign, ...]`."""
+    path: KeyPath = ()
+    for part in location:
+        if "[" not in str(part) or (*path, part) in report.marks:
+            path = (*path, part)
+    return path
 
 
 def _note(
@@ -108,9 +113,11 @@ def _keys(model: type[BaseModel], path: KeyPath) -> Collection[str]:
 
 
 def _plain(annotation: Any) -> Any:
-    """Look through `Annotated` and `… | None`."""
+    """Look through `… | None`, and `preset | list` at the list."""
     if get_origin(annotation) in (Union, UnionType):
-        return next(arg for arg in get_args(annotation) if arg is not type(None))
+        return _plain([arg for arg in get_args(annotation) if arg is not NoneType][-1])
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
     return annotation
 
 

@@ -1,0 +1,252 @@
+from pathlib import Path
+
+from gateway.config.compile import (
+    claim_paths,
+    compile_identity,
+    compile_limits,
+    compile_routes,
+    compile_upstreams,
+)
+from gateway.config.model import Config
+from gateway.values import (
+    Access,
+    ClaimRule,
+    Cors,
+    DeviceRule,
+    Guard,
+    IdentityHeaders,
+    Origin,
+    Requirements,
+    Route,
+    RouteKind,
+    Timeouts,
+    TokenPlace,
+    UpstreamSettings,
+    WireLimits,
+)
+from tests.config.texts import TABLES, loaded, route
+
+FULL = """\
+providers:
+  nugu:
+    dialect: nugu
+    realm: NUGU
+    verify: [jwt]
+    jwt:
+      algorithms: [HS256]
+      key: a-key-of-more-than-thirty-two-characters
+      device_claim: ext.dvc
+    scopes: [read, write]
+    https_only: true
+    clock_skew: 5s
+upstreams:
+  api:
+    targets: ["https://a.example", "http://[::1]:81"]
+    host: api.example:8443
+    timeouts: {connect: 500ms, first_byte: 5s, idle: 1m}
+    connections: 10
+    waiting: 20
+    keepalive: 15s
+    ca_file: %s
+routes:
+  - id: full
+    match: {host: API.example, path: "/v1/{id}", methods: [GET, PUT]}
+    access: optional
+    provider: nugu
+    token_from: [header, query]
+    require:
+      scopes: ["read write", read]
+      issuers: [https://i.example]
+      audiences: [api]
+      clients: [app]
+      claims: {tier: [gold, 1], ext.poc: x}
+      device: {header: X-Device}
+      max_fact_age: 10s
+    upstream: api
+    pass_token: true
+    strip_prefix: /v1/
+    add_prefix: /v2
+    encoded_slash: true
+    cors: {origins: ["https://app.example"], headers: [X-A, Authorization], max_age: 5m}
+    upgrades: [WebSocket]
+    end_with_token: true
+    timeouts: {idle: 2m}
+    body_limit: 1MiB
+  - id: token
+    match: {path: /token}
+    kind: oauth-token
+    provider: nugu
+    upstream: api
+  - id: open
+    match: {path: /open}
+    access: public
+    upstream: api
+    cors: {origins: ["*"], methods: [POST], credentials: false}
+"""
+
+
+def full(tmp_path: Path) -> Config:
+    """A configuration in which every key of a route is set."""
+    (tmp_path / "ca.pem").write_text("x")
+    return loaded(FULL % (tmp_path / "ca.pem")).config
+
+
+def test_a_route_says_what_its_section_says(tmp_path):
+    """And what its provider says of refusals and clocks."""
+    found, token, public = compile_routes(full(tmp_path))
+
+    assert (
+        Route(
+            id="full",
+            host="api.example",
+            path="/v1/{id}",
+            methods=frozenset({"GET", "PUT"}),
+            access=Access.OPTIONAL,
+            provider="nugu",
+            dialect="nugu",
+            realm="NUGU",
+            token_from=frozenset({TokenPlace.HEADER, TokenPlace.QUERY}),
+            require=Requirements(
+                scopes=(frozenset({"read", "write"}), frozenset({"read"})),
+                issuers=frozenset({"https://i.example"}),
+                audiences=frozenset({"api"}),
+                clients=frozenset({"app"}),
+                claims=(
+                    ClaimRule("tier", frozenset({"gold", 1})),
+                    ClaimRule("ext.poc", frozenset({"x"})),
+                ),
+                device=DeviceRule(header=b"x-device"),
+                max_fact_age=10.0,
+            ),
+            clock_skew=5.0,
+            upstream="api",
+            pass_token=True,
+            strip_prefix=b"/v1",
+            add_prefix=b"/v2",
+            encoded_slash=True,
+            cors=Cors(
+                origins=frozenset({"https://app.example"}),
+                methods=frozenset({"GET", "PUT"}),
+                headers=frozenset({"x-a", "authorization"}),
+                max_age=300,
+            ),
+            upgrades=frozenset({b"websocket"}),
+            end_with_token=True,
+            timeouts=Timeouts(connect=0.5, first_byte=5.0, idle=120.0),
+            body_limit_bytes=1 << 20,
+        )
+        == found
+    )
+    assert (
+        Route(
+            id="token",
+            path="/token",
+            kind=RouteKind.OAUTH_TOKEN,
+            provider="nugu",
+            dialect="nugu",
+            realm="NUGU",
+            clock_skew=5.0,
+            upstream="api",
+            guard=Guard(
+                form="nugu", https_only=True, scopes=frozenset({"read", "write"})
+            ),
+        )
+        == token
+    )
+    assert (
+        Route(
+            id="open",
+            path="/open",
+            access=Access.PUBLIC,
+            upstream="api",
+            cors=Cors(
+                origins=frozenset({"*"}),
+                methods=frozenset({"POST"}),
+                headers=frozenset({"authorization"}),
+            ),
+        )
+        == public
+    )
+
+
+def test_a_device_may_be_named_in_the_query():
+    """Its name is compared as bytes."""
+    text = route("require: {device: {query: device}}")
+    text = text.replace("algorithms", "device_claim: d, algorithms")
+    [found] = compile_routes(loaded(text).config)
+
+    assert DeviceRule(query=b"device") == found.require.device
+
+
+def test_upstreams_are_what_the_pool_needs(tmp_path):
+    """By name; what is left out is the value's own default."""
+    plain = compile_upstreams(loaded(TABLES).config)
+
+    assert {
+        "api": UpstreamSettings(
+            name="api",
+            origins=(
+                Origin("https", "a.example", 443),
+                Origin("http", "::1", 81),
+            ),
+            host=b"api.example:8443",
+            timeouts=Timeouts(connect=0.5, first_byte=5.0, idle=60.0),
+            connections=10,
+            waiting=20,
+            keepalive=15.0,
+            ca_file=str(tmp_path / "ca.pem"),
+        )
+    } == compile_upstreams(full(tmp_path))
+    assert {
+        "api": UpstreamSettings(
+            name="api", origins=(Origin("http", "127.0.0.1", 8000),)
+        )
+    } == plain
+
+
+def test_limits_have_the_same_defaults_everywhere():
+    """The language's and the wire's."""
+    config = loaded(
+        "limits: {target: 1KiB, headers: 2KiB, header_count: 3, connections: 4}\n"
+        "timeouts: {header: 5s, body: 6s, idle: 7s, write: 8s}"
+    ).config
+
+    assert WireLimits() == compile_limits(loaded("").config)
+    assert WireLimits(
+        target_bytes=1024,
+        header_bytes=2048,
+        header_count=3,
+        connections=4,
+        header_timeout=5.0,
+        body_timeout=6.0,
+        idle_timeout=7.0,
+        write_timeout=8.0,
+    ) == compile_limits(config)
+
+
+def test_identity_headers_are_lower_case_bytes():
+    """Names are compared so; an empty one is left out."""
+    config = loaded(
+        "identity_headers: {subject: X-User, client: '', limit: 1KiB, "
+        "claims: {X-Name: preferred_username}}"
+    ).config
+
+    assert IdentityHeaders() == compile_identity(loaded("").config)
+    assert IdentityHeaders(
+        subject=b"x-user",
+        client=b"",
+        claims=((b"x-name", "preferred_username"),),
+        limit_bytes=1024,
+    ) == compile_identity(config)
+
+
+def test_only_claims_that_somebody_asks_for_are_kept(tmp_path):
+    """By headers for every provider, by routes for their own."""
+    headers = "identity_headers: {claims: {X-Name: name}}\n"
+    other = TABLES.partition("upstreams:")[0]
+    text = (FULL % __file__).replace("providers:\n", other) + headers
+
+    assert {"main": {"name"}, "nugu": {"name", "tier", "ext.poc"}} == claim_paths(
+        loaded(text).config
+    )
+    assert {"nugu": {"tier", "ext.poc"}} == claim_paths(full(tmp_path))
