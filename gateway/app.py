@@ -171,7 +171,11 @@ class App:
         }
 
     def _chain(self, name: str, provider: Provider, claims: frozenset[str]) -> Chain:
-        client = ProviderClient(name, events=_Both(self.metrics, self.log))
+        client = ProviderClient(
+            name,
+            ca_file=str(provider.ca_file) if provider.ca_file else None,
+            events=_Both(self.metrics, self.log),
+        )
         self._clients.append(client)
         context = VerifierContext(
             provider=name,

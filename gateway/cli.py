@@ -433,7 +433,12 @@ def _header(line: str) -> tuple[str, str]:
 
 def _own_command() -> str:
     """Give the command a newcomer can paste: the one on the path, or this one."""
-    return "gateway" if shutil.which("gateway") else _shown(Path(sys.argv[0]))
+    if shutil.which("gateway"):
+        return "gateway"
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{sys.executable} -m gateway"
+    return _shown(program)
 
 
 def _shown(program: Path) -> str:

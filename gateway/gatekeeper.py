@@ -15,7 +15,7 @@ import msgspec
 from gateway.errors import ProviderUnavailable, StoreUnavailable
 from gateway.ports import Clock, FactsSource, Revocations
 from gateway.rules.cors import preflight, requested_method
-from gateway.rules.credentials import find_credentials, named_device
+from gateway.rules.credentials import find_credentials, misfit, named_device
 from gateway.rules.policy import (
     Case,
     admit_open,
@@ -127,6 +127,9 @@ class Gatekeeper:
             return self._judge(route, credentials, device, knowledge)
         if self._revocations.covers(route.provider, token, None):
             return deny(route, Reason.REVOKED)
+        reason = misfit(token, route.token_shape)
+        if reason is not None:
+            return deny(route, reason)
         return Pending(route, credentials, device)
 
     def _suffices(self, route: Route, knowledge: Knowledge) -> bool:

@@ -18,6 +18,7 @@ from gateway.values import (
     Grant,
     Knowledge,
     Mark,
+    MarkKind,
     TokenFacts,
 )
 
@@ -222,6 +223,15 @@ class Marker(Protocol):
         self, provider: str, token: str, expires_at: float | None = None
     ) -> Mark:
         """Make the mark for a token at hand; `expires_at` is its `exp`, if known."""
+        ...
+
+    def mark(
+        self, kind: MarkKind, provider: str, name: str, expires_at: float | None = None
+    ) -> Mark:
+        """Make the mark for what is known by name, as of now.
+
+        `expires_at` is the last `exp` of a token it concerns, if that is known.
+        """
         ...
 
     async def add(self, mark: Mark) -> None:

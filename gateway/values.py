@@ -232,9 +232,15 @@ class NotMine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Invalid(msgspec.Struct, frozen=True, gc=False):
-    """A verdict: the provider, or the token's own signature and times, say no."""
+    """A verdict: the provider, or the token's own signature and times, say no.
+
+    Of a refresh token with a proven signature, `client` is whose it is and `renews`
+    the id of its access token (`ati`): who revokes the one, ends the other.
+    """
 
     reason: Reason
+    client: str | None = None
+    renews: str | None = None
 
 
 Finding = TokenFacts | NotMine | Invalid
@@ -326,6 +332,13 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     idle: float = 60.0
 
 
+class TokenShape(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a token must look like before anybody is asked about it."""
+
+    prefix: str = ""
+    max_bytes: int = 8 * 1024
+
+
 class Guard(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the guard of an OAuth endpoint must know of its provider (PROVIDERS §5).
 
@@ -356,6 +369,7 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     dialect: str = "rfc6750"
     realm: str = ""
     token_from: frozenset[TokenPlace] = frozenset({TokenPlace.HEADER})
+    token_shape: TokenShape = TokenShape()
     require: Requirements = Requirements()
     clock_skew: float = 0.0
     upstream: str = ""
@@ -487,6 +501,11 @@ class IdentityHeaders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # ------------------------------------------------------------------- revocation
+
+
+LONGEST_CLOCK_SKEW: Final = 300.0
+"""Seconds: no route accepts a token longer after its `exp`, and every mark outlives it
+by as much."""
 
 
 class MarkKind(enum.StrEnum):

@@ -27,6 +27,7 @@ from gateway.values import (
     Source,
     TokenFacts,
     TokenPlace,
+    TokenShape,
 )
 from tests.fakes import Clock
 from tests.rules.heads import head
@@ -339,6 +340,14 @@ async def test_an_outage_is_never_a_refused_token(gate, failure):
         gate.clock.advance(0.0137)
 
     assert {1, 2, 3, 4, 5} == times
+
+
+def test_nobody_is_asked_about_a_token_of_another_shape(clock):
+    """The shape check stands before any question (DESIGN §3)."""
+    gate = Gate(clock, [api(token_shape=TokenShape(prefix="acme_"))])
+
+    assert Reason.INACTIVE == gate.refusal(request()).reason
+    assert ["recall T.1"] == gate.facts.told
 
 
 # ------------------------------------------------------------------- freshness

@@ -88,10 +88,6 @@ class Explanations:
 class _MarkBook(Marker, Protocol):
     """The marks, as far as a desk needs them."""
 
-    def mark(
-        self, kind: MarkKind, provider: str, name: str, expires_at: float | None = None
-    ) -> Mark: ...
-
     async def lift(self, kind: MarkKind, provider: str, name: str) -> bool: ...
 
     def list(self) -> tuple[Mark, ...]: ...

@@ -20,6 +20,7 @@ from gateway.values import (
     Route,
     RouteKind,
     Timeouts,
+    TokenShape,
     UpstreamSettings,
     WireLimits,
 )
@@ -116,6 +117,9 @@ def _route(config: Config, route: model.Route) -> Route:
         dialect=provider.dialect,
         realm=provider.realm,
         clock_skew=provider.clock_skew,
+        token_shape=TokenShape(
+            prefix=provider.token_shape.prefix, max_bytes=provider.token_shape.max
+        ),
         guard=_guard(provider, route.kind),
     )
 

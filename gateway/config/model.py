@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -56,7 +57,7 @@ from gateway.config.units import (
     Size,
     expected,
 )
-from gateway.values import Access, RouteKind, Secret, TokenPlace
+from gateway.values import LONGEST_CLOCK_SKEW, Access, RouteKind, Secret, TokenPlace
 
 # ------------------------------------------------------------------- the process
 
@@ -131,6 +132,13 @@ class Log(Model):
 # ---------------------------------------------------------------------- providers
 
 
+def _short(seconds: float) -> float:
+    # Revocation marks outlive `exp` by as much: a longer skew would outlive them.
+    if seconds > LONGEST_CLOCK_SKEW:
+        raise expected("a duration of at most 300s")
+    return seconds
+
+
 class TokenShape(Model):
     """What a token must look like before anybody is asked about it."""
 
@@ -170,12 +178,14 @@ class Provider(Model):
     """Refuse the guarded OAuth endpoints over plain HTTP."""
     token_lifetime: PositiveDuration | None = None
     """The longest life of a token: tells `iat` from `exp` where it is missing."""
-    clock_skew: Duration = 0.0
-    """How long after `exp` a token is still accepted."""
+    clock_skew: Annotated[Duration, AfterValidator(_short)] = 0.0
+    """How long after `exp` a token is still accepted; at most `300s`."""
     expiry_margin: Duration = 0.0
     """How long before `exp` cached facts are no longer believed."""
     token_shape: TokenShape = TokenShape()
     cache: Cache = Cache()
+    ca_file: ReadableFile | None = None
+    """Certificates (PEM) that are trusted instead of the system's, to ask it."""
 
     @model_validator(mode="before")
     @classmethod

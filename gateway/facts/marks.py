@@ -26,7 +26,7 @@ import msgspec
 from gateway.errors import StoreUnavailable
 from gateway.facts.fingerprints import Fingerprint, Kind, fingerprints
 from gateway.ports import Clock
-from gateway.values import Mark, MarkKind, TokenFacts
+from gateway.values import LONGEST_CLOCK_SKEW, Mark, MarkKind, TokenFacts
 
 LIMIT: Final = 100_000
 """How many marks are held: some 50 MB when all are in use."""
@@ -35,9 +35,6 @@ UNKNOWN_LIFE: Final = 100 * 365 * 86_400.0
 """How long, in seconds, a mark lives when nobody knows how long a token may: as good
 as for ever, since nugu's live for 68 years. A configured `lifetime` is what lets marks
 go; without one they may fill the set, which is loud, where an early end is silent."""
-
-SKEW: Final = 300.0
-"""Seconds by which a mark outlives `exp`: more than any route's `clock_skew`."""
 
 _NAMED_BY: Final = (
     (MarkKind.SUBJECT, "subject"),
@@ -133,7 +130,7 @@ class Marks:
             provider=provider,
             name=name,
             moment=now,
-            expires_at=expires_at + SKEW,
+            expires_at=expires_at + LONGEST_CLOCK_SKEW,
         )
 
     def mark_token(

@@ -36,6 +36,8 @@ from gateway.values import (
     Denial,
     Grant,
     Header,
+    Invalid,
+    MarkKind,
     Origin,
     Permit,
     Reason,
@@ -196,16 +198,18 @@ class Guards:
             visit.answer_denial(deny(permit.route, form))
             return
         # Asked now: afterwards the provider has forgotten whose token it was.
-        facts = await self._facts(permit.route.provider, form)
+        found = await self._known(permit.route.provider, form)
         fetched = await self._ask(visit, permit, body)
         if fetched is None:
             return
         failure = ""
         if fetched.head.status == 200:
-            failure = await self._mark(permit.route.provider, form, facts)
+            failure = await self._mark(permit.route.provider, form, found)
         visit.answer_whole(fetched.head, fetched.body, failure=failure)
 
-    async def _facts(self, provider: str, form: RevocationRequest) -> TokenFacts | None:
+    async def _known(
+        self, provider: str, form: RevocationRequest
+    ) -> TokenFacts | Invalid | None:
         if not form.authenticated:
             return None
         source = self._sources[provider]
@@ -213,24 +217,30 @@ class Guards:
             knowledge = source.recall(form.token) or await source.learn(form.token)
         except (ProviderUnavailable, StoreUnavailable):
             return None
-        found = knowledge.found
-        return found if isinstance(found, TokenFacts) else None
+        return knowledge.found
 
     async def _mark(
-        self, provider: str, form: RevocationRequest, facts: TokenFacts | None
+        self,
+        provider: str,
+        form: RevocationRequest,
+        found: TokenFacts | Invalid | None,
     ) -> str:
         """Follow a 200: facts go in any case, a mark needs the token's own client.
 
         RFC 7009 §2.2: a 200 is also the answer to a token that never was, and to
-        somebody else's.
+        somebody else's. A refresh token takes its access token along.
         """
         await self._forget(provider, form.token)
-        if facts is None or facts.client is None or facts.client != form.client_id:
+        if found is None or found.client is None or found.client != form.client_id:
+            return ""
+        if isinstance(found, TokenFacts):
+            mark = self._marker.mark_token(provider, form.token, found.expires_at)
+        elif found.renews is not None:
+            mark = self._marker.mark(MarkKind.TOKEN_ID, provider, found.renews)
+        else:
             return ""
         try:
-            await self._marker.add(
-                self._marker.mark_token(provider, form.token, facts.expires_at)
-            )
+            await self._marker.add(mark)
         except StoreUnavailable:
             return "revocation mark could not be stored"
         return ""

@@ -23,6 +23,7 @@ from gateway.values import (
     RouteKind,
     Secret,
     TokenPlace,
+    TokenShape,
 )
 
 TOKEN_LIMIT_BYTES: Final = 8 * 1024
@@ -123,6 +124,16 @@ def _find_in_query(
 
 
 # ---------------------------------------------------------- the query parameter
+
+
+def misfit(token: str, shape: TokenShape) -> Reason | None:
+    """Tell why a token cannot be one of this provider's, before anybody is asked.
+
+    A foreign prefix is no fault of form: another provider's token is well-formed.
+    """
+    if len(token) > shape.max_bytes:
+        return Reason.MALFORMED_TOKEN
+    return None if token.startswith(shape.prefix) else Reason.INACTIVE
 
 
 def remove_query_token(query: bytes | None) -> bytes | None:

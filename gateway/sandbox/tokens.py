@@ -33,7 +33,7 @@ class Refused:
 class TokenEndpoints:
     """One provider's endpoints for servers."""
 
-    def __init__(  # noqa: PLR0913 -- five things it is made of, and its name
+    def __init__(
         self,
         provider: Provider,
         clients: Mapping[str, Client],

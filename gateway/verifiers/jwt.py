@@ -28,7 +28,7 @@ from gateway.rules.claims import ClaimError, Expected, Names
 from gateway.rules.endpoints import secure_endpoint
 from gateway.rules.identities import identity
 from gateway.rules.signatures import AlgorithmName, Jws, KeySet, UnusableKey
-from gateway.rules.strict_json import UnusableJson
+from gateway.rules.strict_json import Members, UnusableJson
 from gateway.tasks import spawn
 from gateway.values import Finding, Invalid, NotMine, Reason
 from gateway.verifiers import Endpoint
@@ -221,7 +221,7 @@ class _JwtVerifier:
         try:
             members = jws.claims()
             if not self._refused.isdisjoint(members):
-                return Invalid(Reason.REFRESH_TOKEN)
+                return self._refresh_token(members)
             found = claims.facts(
                 self._context.provider,
                 members,
@@ -236,6 +236,16 @@ class _JwtVerifier:
             return Invalid(Reason.INCONSISTENT)
         reason = claims.refusal(found, self._expected, now)
         return found if reason is None else Invalid(reason)
+
+    def _refresh_token(self, members: Members) -> Invalid:
+        """Refuse, and tell which access token it renews (PROVIDERS §2)."""
+        try:
+            client = claims.text(members, self._names.client)
+            renews = claims.text(members, "ati")
+        except ClaimError:
+            # The marker's presence alone refuses; an odd one tells nothing more.
+            client = renews = None
+        return Invalid(Reason.REFRESH_TOKEN, client=client, renews=renews)
 
 
 class _GivenKeys:

@@ -21,6 +21,7 @@ from gateway.values import (
     RouteKind,
     Timeouts,
     TokenPlace,
+    TokenShape,
     UpstreamSettings,
     WireLimits,
 )
@@ -39,6 +40,7 @@ providers:
     scopes: [read, write]
     https_only: true
     clock_skew: 5s
+    token_shape: {prefix: eyJ, max: 4KiB}
 upstreams:
   api:
     targets: ["https://a.example", "http://[::1]:81"]
@@ -119,6 +121,7 @@ def test_a_route_says_what_its_section_says(tmp_path):
                 max_fact_age=10.0,
             ),
             clock_skew=5.0,
+            token_shape=TokenShape(prefix="eyJ", max_bytes=4096),
             upstream="api",
             pass_token=True,
             strip_prefix=b"/v1",
@@ -146,6 +149,7 @@ def test_a_route_says_what_its_section_says(tmp_path):
             dialect="nugu",
             realm="NUGU",
             clock_skew=5.0,
+            token_shape=TokenShape(prefix="eyJ", max_bytes=4096),
             upstream="api",
             guard=Guard(
                 form="nugu", https_only=True, scopes=frozenset({"read", "write"})

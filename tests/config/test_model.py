@@ -134,6 +134,8 @@ SLIPS = [
         "providers.p.token_shape.max",
     ),
     (provider("verify: [userinfo], cache: {ttl: -1s}"), "providers.p.cache.ttl"),
+    (provider("verify: [userinfo], clock_skew: 301s"), "providers.p.clock_skew"),
+    (provider("verify: [userinfo], ca_file: no.pem"), "providers.p.ca_file"),
     ("upstreams: {u: {targets: []}}", "upstreams.u.targets"),
     ("upstreams: {u: {targets: ['http://a/b']}}", "upstreams.u.targets[0]"),
     ("upstreams: {u u: {targets: ['http://a']}}", "upstreams.u u"),

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
 from gateway.facts.fingerprints import Fingerprint, Kind
-from gateway.facts.marks import SKEW, UNKNOWN_LIFE, Marks, TokenTerms
-from gateway.values import Mark, MarkKind, TokenFacts
+from gateway.facts.marks import UNKNOWN_LIFE, Marks, TokenTerms
+from gateway.values import LONGEST_CLOCK_SKEW, Mark, MarkKind, TokenFacts
 from tests.facts.doubles import OLD_SECRET, SECRET
 from tests.fakes import Clock
 
@@ -186,7 +186,7 @@ async def test_a_provider_nobody_told_of_is_treated_like_that_too(marks, clock):
 async def test_a_mark_outlives_the_last_token_it_concerns(marks, clock):
     """Up to its `exp` and the skew a route may allow, not a moment less."""
     await marks.add(marks.mark_token("melon", "t", clock.now() + 100))
-    clock.advance(100 + SKEW - 0.1)
+    clock.advance(100 + LONGEST_CLOCK_SKEW - 0.1)
     assert marks.covers("melon", "t", None)
     assert 1 == len(marks.list())
 
@@ -204,11 +204,13 @@ async def test_where_exp_is_unknown_the_longest_life_counts(
     """The provider's, if it is configured, else as good as for ever."""
     mark = marks.mark_token(provider, "t")
 
-    assert clock.now() + life + SKEW == mark.expires_at
+    assert clock.now() + life + LONGEST_CLOCK_SKEW == mark.expires_at
     assert clock.now() == mark.moment
 
 
-@pytest.mark.parametrize(("step", "passed"), [(1e6, 100), (-1e6, 101 + SKEW)])
+@pytest.mark.parametrize(
+    ("step", "passed"), [(1e6, 100), (-1e6, 101 + LONGEST_CLOCK_SKEW)]
+)
 async def test_a_stepped_clock_ends_no_mark(marks, clock, step, passed):
     """While either clock says that the token may be alive, it stays revoked."""
     await marks.add(marks.mark_token("melon", "t", clock.now() + 100))
@@ -281,7 +283,7 @@ async def test_marks_that_are_over_make_room(clock):
     marks = Marks([SECRET], clock=clock, terms=TERMS, limit=2)
     await marks.add(marks.mark_token("melon", "a", clock.now() + 10))
     await marks.add(marks.mark_token("melon", "b", clock.now() + 1000))
-    clock.advance(10 + SKEW)
+    clock.advance(10 + LONGEST_CLOCK_SKEW)
     await marks.add(marks.mark_token("melon", "c"))
 
     assert marks.covers("melon", "b", None)

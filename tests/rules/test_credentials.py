@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gateway.rules.credentials import (
     TOKEN_LIMIT_BYTES,
     find_credentials,
+    misfit,
     named_device,
     needs_token,
     redact,
@@ -23,6 +24,7 @@ from gateway.values import (
     Route,
     RouteKind,
     TokenPlace,
+    TokenShape,
 )
 from tests.rules.heads import head
 
@@ -407,3 +409,17 @@ def test_the_device_is_named_once(rule, query, headers, expected):
 def test_a_device_is_not_sought_where_there_is_no_query():
     """A target without a query names nothing."""
     assert named_device(head("GET", b"/"), QUERY_RULE) is None
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        ("acme_1234", None),
+        ("acme_12345", Reason.MALFORMED_TOKEN),
+        ("acm_1234", Reason.INACTIVE),
+        ("ACME_1234", Reason.INACTIVE),
+    ],
+)
+def test_a_token_must_look_like_the_providers(token, reason):
+    """Another prefix is another provider's token; too long is no token at all."""
+    assert reason == misfit(token, TokenShape(prefix="acme_", max_bytes=9))
