@@ -46,6 +46,9 @@ from gateway.wire.relay import Plan, Relay
 _API: Final = RouteKind.API
 _USERINFO: Final = RouteKind.OAUTH_USERINFO
 _QUERY: Final = TokenPlace.QUERY
+# TRACE sends the client's credentials back (RFC 9110 §9.3.8); CONNECT asks for a
+# tunnel through us, whatever its target looks like (§9.3.6).
+_NEVER_RELAYED: Final = frozenset({"TRACE", "CONNECT"})
 _DECISIONS: Final = {
     Reason.PROVIDER_UNAVAILABLE: "error",
     Reason.INTERNAL: "error",
@@ -165,6 +168,8 @@ class Visit:
         """Decide from memory, or wait for the truth in a task."""
         head = self._request_head(parsed)
         if isinstance(head, Reason):
+            # RFC 9112 §2.2: in doubt nothing after it is believed either.
+            self.connection.closing = True
             self.answer_denial(Denial(reason=head))
             return
         self.head = head
@@ -200,6 +205,8 @@ class Visit:
             self.setup.guards.guard(self, decision)
 
     def _request_head(self, parsed: ParsedHead) -> RequestHead | Reason:
+        if parsed.method in _NEVER_RELAYED:
+            return Reason.METHOD_NOT_ALLOWED
         raw, authority = parsed.target, b""
         if not raw.startswith(b"/"):
             # RFC 9112 §3.2.2: the authority of an absolute target replaces Host.
@@ -207,9 +214,6 @@ class Visit:
             if absolute is None:
                 return Reason.BAD_TARGET
             authority, raw = absolute
-        elif parsed.method == "TRACE":
-            # It would send the client's credentials back (RFC 9110 §9.3.8).
-            return Reason.METHOD_NOT_ALLOWED
         for name, value in parsed.headers:
             if name == b"host":
                 authority = authority or value
@@ -350,7 +354,7 @@ class Visit:
             decision=_DECISIONS.get(denial.reason, "deny"),
             reason=denial.reason.value,
             denial=denial,
-            response_bytes=len(answer.body),
+            response_bytes=0 if self.connection.bodiless else len(answer.body),
             failure=failure,
         )
         self._answer(answer, ending)
@@ -398,9 +402,7 @@ class Visit:
         """Answer for a fault of ours, and report it."""
         loop = asyncio.get_running_loop()
         loop.call_exception_handler({"message": "visit crashed", "exception": error})
-        if self._ended:
-            return
-        if self.connection.begun or self.connection.gone:
+        if self._ended or self.connection.begun or self.connection.gone:
             self.connection.abort()
             self._end(Ending(status=500, decision="error", reason="internal"))
             return

@@ -50,8 +50,10 @@ class Deadlines:
 
     def _tick(self) -> None:
         now = self.time()
-        for connection in [each for each in self._watched if each.deadline <= now]:
-            connection.overdue()
+        late = [each for each in self._watched if each.deadline <= now]
+        # First, so that a crash below costs one connection, not every deadline.
         self._ticker = (
             self._loop.call_later(TICK, self._tick) if self._watched else None
         )
+        for connection in late:
+            connection.overdue()

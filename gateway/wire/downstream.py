@@ -115,6 +115,7 @@ class Downstream(asyncio.Protocol):
         self._buffer = b""
         self._pumping = False
         self._write_paused = False
+        self._unwritten = 0
         self._body_paused = False
         self._sink: RequestSink | None = None
         self._head: ParsedHead | None = None
@@ -127,6 +128,8 @@ class Downstream(asyncio.Protocol):
         self._close_after = False
         self.closing = False
         """Set while draining: the next answer is the last."""
+        self.bodiless = False
+        """Set while the request is a HEAD: an answer of ours to it has no body."""
         self.scheme = scheme
         self.peer = ""
         self.deadline = NEVER
@@ -170,7 +173,7 @@ class Downstream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Pass the client's slowness on."""
         self._write_paused = True
-        self.deadline = self._deadlines.time() + self._limits.write_timeout
+        self._await_progress()
         if self._sink is not None:
             self._sink.pause_response()
 
@@ -178,28 +181,39 @@ class Downstream(asyncio.Protocol):
         """Pass it on that there is room again."""
         self._write_paused = False
         self.deadline = NEVER
-        if self._sink is not None:
-            self._sink.resume_response()
+        if self._state is _State.LINGER:
+            self.deadline = self._deadlines.time() + _LINGER
         elif self._state is _State.HEAD:
             self._await_head()
+            self._resume_held()
             self._pump()
+        elif self._sink is not None:
+            if self._body_wanted and self._body_left and not self._body_paused:
+                self.deadline = self._deadlines.time() + self._limits.body_timeout
+            self._sink.resume_response()
 
     def overdue(self) -> None:
         """Act on a client that is too slow, or idle for too long."""
         self.deadline = NEVER
-        if self._write_paused or self._state in (_State.LINGER, _State.TUNNEL):
-            self.abort()
+        if self._write_paused:
+            self._cut_if_stalled()
+        elif self._state is _State.LINGER and self._transport is not None:
+            # All is with the kernel, which goes on delivering it: no reset here.
+            self._transport.abort()
         elif self._state is _State.HEAD:
-            if self._buffer:
+            if self.head_at:
                 self._refuse(Reason.REQUEST_TIMEOUT)
-            elif self._transport is not None:
-                self._transport.close()
+            else:
+                self._shut()
         elif self._sink is not None:
             self._body_broken(self._sink, Reason.REQUEST_TIMEOUT)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: of a head, a body, a tunnel, or of requests still to come."""
         match self._state:
+            case _State.HEAD if self._write_paused:
+                # A client that does not read its answers is not asked for more.
+                self._hold(data)
             case _State.HEAD:
                 self._buffer = self._buffer + data if self._buffer else data
                 self._pump()
@@ -235,6 +249,8 @@ class Downstream(asyncio.Protocol):
         data = self._buffer
         # RFC 9112 §2.2: an empty line before the request line is to be ignored.
         start = 2 if data.startswith(b"\r\n") else 0
+        # RFC 9110 §9.3.2: the answer to HEAD has no body, a refusal's neither.
+        self.bodiless = data.startswith(b"HEAD ", start)
         end = data.find(b"\r\n\r\n", start) + 4
         if end < 4:
             return self._incomplete(data, start)
@@ -254,6 +270,8 @@ class Downstream(asyncio.Protocol):
 
     def _incomplete(self, data: bytes, start: int) -> bool:
         """Wait for the rest of a head, unless it can only become a bad one."""
+        if data in (b"\r", b"\r\n"):
+            return False
         if not self.head_at:
             self.head_at = self._deadlines.time()
             self.deadline = self.head_at + self._limits.header_timeout
@@ -309,9 +327,8 @@ class Downstream(asyncio.Protocol):
         if head.expects and not self._buffer and self._transport is not None:
             self._transport.write(_CONTINUE)
         self.deadline = self._deadlines.time() + self._limits.body_timeout
+        self._resume_held()
         data, self._buffer = self._buffer, b""
-        if len(data) > PIPELINE_LIMIT and self._transport is not None:
-            self._transport.resume_reading()
         if data:
             self._read_body(data)
 
@@ -366,6 +383,10 @@ class Downstream(asyncio.Protocol):
         self._buffer += data
         if len(self._buffer) > PIPELINE_LIMIT and self._transport is not None:
             self._transport.pause_reading()
+
+    def _resume_held(self) -> None:
+        if len(self._buffer) > PIPELINE_LIMIT and self._transport is not None:
+            self._transport.resume_reading()
 
     def pause_body(self) -> None:
         """Read no more of the body for now: the upstream is slow."""
@@ -441,7 +462,8 @@ class Downstream(asyncio.Protocol):
         self.head_at = 0.0
         if self._transport is None:
             return
-        if self._close_after or self._body_left:
+        # `closing` again: a drain may have begun after this answer did.
+        if self._close_after or self._body_left or self.closing:
             self._linger()
             return
         self._state = _State.HEAD
@@ -455,11 +477,12 @@ class Downstream(asyncio.Protocol):
 
     def answer(self, serialise: Callable[[bytes], bytes], body: bytes) -> None:
         """Give a complete answer of our own. To HEAD it has no body."""
-        head = self._head
-        bodiless = head is not None and head.method == "HEAD"
-        self.start(serialise, body=0 if bodiless else len(body), length=len(body))
-        if not bodiless and body:
-            self.send(body)
+        if self.bodiless:
+            self.start(serialise, body=0, length=len(body))
+        else:
+            self.start(serialise, body=len(body), length=None)
+            if body:
+                self.send(body)
         self.finish()
 
     def tunnel(self, head: bytes) -> None:
@@ -480,9 +503,7 @@ class Downstream(asyncio.Protocol):
     def tunnel_end(self) -> None:
         """Close a tunnel after what was written is out."""
         self._sink = None
-        if self._transport is not None:
-            self._state = _State.CLOSED
-            self._transport.close()
+        self._shut()
 
     def abort(self) -> None:
         """Reset the connection: what was sent is not the whole.
@@ -541,12 +562,37 @@ class Downstream(asyncio.Protocol):
         self._state = _State.LINGER
         self._buffer = b""
         self.received = 0
-        self.deadline = self._deadlines.time() + _LINGER
+        if not self._transport.can_write_eof():
+            self._shut()
+            return
+        if not self._write_paused:
+            self.deadline = self._deadlines.time() + _LINGER
+        # From here on `pause_writing` means: something is not out yet.
+        self._transport.set_write_buffer_limits(0)
+        self._transport.write_eof()
         self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+
+    def _shut(self) -> None:
+        """Close once what was written is out, or does not move any more."""
+        if self._transport is None:
+            return
+        self._state = _State.CLOSED
+        self._transport.set_write_buffer_limits(0)
+        self._transport.close()
+
+    def _await_progress(self) -> None:
+        if self._transport is not None:
+            self._unwritten = self._transport.get_write_buffer_size()
+            self.deadline = self._deadlines.time() + self._limits.write_timeout
+
+    def _cut_if_stalled(self) -> None:
+        """Let a client be slow, but not stop."""
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() < self._unwritten:
+            self._await_progress()
         else:
-            self._transport.close()
+            self.abort()
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:

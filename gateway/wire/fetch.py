@@ -36,8 +36,10 @@ async def fetch(pool: Pool, method: str, request: bytes) -> Fetched:
     connection.begin(collector, method, request, pool.settings.timeouts, whole=True)
     try:
         return await collector.done
-    except BaseException:
-        connection.drop()
+    except asyncio.CancelledError:
+        # Else it is over: the connection is gone, or already somebody else's.
+        if collector.done.cancelled():
+            connection.drop()
         raise
 
 
@@ -53,14 +55,14 @@ class _Collector:
         pass
 
     def response(self, head: ResponseHead) -> None:
-        self._head = head
         if head.status == 101:
-            self.failed(MessageError("101 without an upgrade"))
+            raise MessageError("101 without an upgrade")
+        self._head = head
 
     def body(self, data: bytes) -> None:
         self._body += data
         if len(self._body) > BODY_LIMIT:
-            self.failed(MessageError("answer over 64 KiB"))
+            raise MessageError("answer over 64 KiB")
 
     def end(self) -> None:
         if self._head is not None and not self.done.done():

@@ -143,11 +143,13 @@ def read_request_head(data: bytes, *, count_limit: int) -> ParsedHead | Reason:
         pass
     except httptools.HttpParserError:
         return Reason.BAD_MESSAGE
-    version = data[: data.index(b"\r\n")].rpartition(b" ")[2]
+    line = data[: data.index(b"\r\n")]
+    version = line.rpartition(b" ")[2]
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
         known = version.startswith(b"HTTP/") and len(version) == 8
         return Reason.VERSION_NOT_SUPPORTED if known else Reason.BAD_MESSAGE
-    if not head.complete:
+    # RFC 9112 §3: single spaces; llhttp forgives more of them.
+    if not head.complete or line.count(b" ") != 2:
         return Reason.BAD_MESSAGE
     if len(head.headers) > count_limit:
         return Reason.HEADERS_TOO_LARGE

@@ -7,6 +7,7 @@ in, first out, so that a quiet upstream's connections grow old and are closed.
 
 import asyncio
 import collections
+import contextlib
 import itertools
 import ssl
 
@@ -64,7 +65,6 @@ class Pool:
             if fresh and self._idle:
                 # Room for a fresh one is made by giving up an idle one.
                 self._idle.pop(0).drop()
-                continue
             waited = await self._wait()
             if waited is not None and not fresh:
                 return waited
@@ -84,6 +84,8 @@ class Pool:
         except BaseException:
             if waiter.done() and not waiter.cancelled():
                 self._pass_on(waiter.result())
+            with contextlib.suppress(ValueError):
+                self._waiters.remove(waiter)
             raise
 
     async def _connect(self) -> UpstreamConnection:
@@ -96,6 +98,9 @@ class Pool:
                 return await self._connect_to(origin)
             except (OSError, TimeoutError, ssl.CertificateError) as error:
                 failure = error
+            except BaseException:
+                self._pass_on(None)
+                raise
             finally:
                 self._connecting -= 1
         self._pass_on(None)

@@ -31,7 +31,10 @@ _INTERIM_LIMIT: Final = 16
 
 
 class ResponseListener(Protocol):
-    """Who asked. Events come in the order of the methods."""
+    """Who asked. Events come in the order of the methods.
+
+    `response` and `body` may raise `MessageError`: a doubt like any other.
+    """
 
     def interim(self, head: ResponseHead) -> None:
         """Take a 1xx response other than 101."""
@@ -94,6 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._decoder: ChunkedDecoder | None = None
         self._interims = 0
         self._request_sent = True
+        self._paused = False
         self._tunnel = False
         self.deadline = NEVER
         self.number = number
@@ -142,12 +146,14 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_response(self) -> None:
         """Read no more for now: the client is slow, which is not the upstream's fault."""
         if self._transport is not None:
+            self._paused = True
             self._transport.pause_reading()
             self.deadline = NEVER
 
     def resume_response(self) -> None:
         """Read on."""
         if self._transport is not None:
+            self._paused = False
             self._transport.resume_reading()
             self.deadline = self._deadlines.time() + self._timeouts.idle
 
@@ -183,11 +189,16 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Pass the upstream's slowness on to the client."""
         if self._listener is not None:
+            if self._uploading():
+                # The client is paused now, so its deadline is not at work.
+                self.deadline = self._deadlines.time() + self._timeouts.idle
             self._listener.pause_request()
 
     def resume_writing(self) -> None:
         """Pass it on that there is room again."""
         if self._listener is not None:
+            if self._uploading():
+                self.deadline = NEVER
             self._listener.resume_request()
 
     def overdue(self) -> None:
@@ -278,8 +289,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._moved_on()
 
     def _moved_on(self) -> None:
-        # A paused connection stays without a deadline.
-        if self.deadline is not NEVER:
+        if not self._paused:
             self.deadline = self._deadlines.time() + self._timeouts.idle
 
     def _finish(self, *, stray: bool) -> None:
@@ -289,6 +299,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = NEVER
         reusable = head is not None and head.keep_alive and self._request_sent
         if reusable and not stray and self._transport is not None:
+            if self._paused:
+                # The last bytes were too many for the client, not for us.
+                self._paused = False
+                self._transport.resume_reading()
             self._keeper.give_back(self)
         else:
             self._close()
@@ -299,6 +313,9 @@ class UpstreamConnection(asyncio.Protocol):
         return self._tunnel or (
             self._head is not None and self._head.body == UNTIL_CLOSE
         )
+
+    def _uploading(self) -> bool:
+        return not self._request_sent and self._head is None
 
     # ---------------------------------------------------------------- closing
 

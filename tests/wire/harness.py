@@ -5,9 +5,11 @@ upstream that records and says exactly what a test wants on the other.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from gateway.tasks import running
 from gateway.values import (
@@ -25,6 +27,52 @@ from gateway.wire.pool import Pool
 from gateway.wire.relay import Plan, Relay
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class HandLoop:
+    """As much of a loop as `Deadlines` needs, moved by hand."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self.timers: list[asyncio.TimerHandle] = []
+        self.crashes: list[object] = []
+        self._loop = cast("asyncio.AbstractEventLoop", self)
+
+    def call_exception_handler(self, context: object) -> None:
+        self.crashes.append(context)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def time(self) -> float:
+        return self._now
+
+    def call_later(self, delay, callback, *args, context=None):
+        timer = asyncio.TimerHandle(self._now + delay, callback, args, self._loop)
+        self.timers.append(timer)
+        return timer
+
+    def deadlines(self) -> Deadlines:
+        """Make deadlines that pass when this loop is moved."""
+        deadlines = Deadlines(self._loop)
+        deadlines.time = self.time
+        return deadlines
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, then look at the deadlines once."""
+        self._now += seconds
+        due = [timer for timer in self.timers if timer.when() <= self._now]
+        self.timers = [timer for timer in self.timers if timer not in due]
+        for timer in due:
+            timer._run()
+
+
+async def until(met: Callable[[], object]) -> None:
+    """Let the loop run until something is true."""
+    async with asyncio.timeout(5):
+        while not met():  # noqa: ASYNC110 -- many things have no event
+            await asyncio.sleep(0)
+
 
 HOP_BY_HOP = {
     b"connection",
@@ -60,6 +108,7 @@ class PlainFront:
         self.connections: set[Downstream] = set()
         self.ends_in: float | None = None
         self.body_limit = 0
+        self.connection_limit = 100
         self.done: list[Relay] = []
 
     def handle(self, connection: Downstream, head: ParsedHead) -> None:
@@ -83,11 +132,18 @@ class PlainFront:
         self._answer(connection, STATUS[reason])
 
     def opened(self, connection: Downstream) -> bool:
+        if len(self.connections) == self.connection_limit:
+            return False
         self.connections.add(connection)
         return True
 
     def closed(self, connection: Downstream) -> None:
         self.connections.discard(connection)
+
+    def only(self) -> Downstream:
+        """Give the one connection there is."""
+        (connection,) = self.connections
+        return connection
 
     def _answer(self, connection: Downstream, status: int) -> None:
         connection.answer(
@@ -190,6 +246,10 @@ class Client:
         self.reader = reader
         self.writer = writer
 
+    def read_on(self) -> None:
+        """Begin to read, after `House.connect_narrow`."""
+        cast("asyncio.Transport", self.writer.transport).resume_reading()
+
     async def send(self, data: bytes, *, step: int = 0) -> None:
         if not step:
             self.writer.write(data)
@@ -220,13 +280,40 @@ class Client:
 class House:
     """The data plane between a raw client and a raw upstream."""
 
-    def __init__(self, front: PlainFront, upstream: Upstream, port: int) -> None:
+    def __init__(
+        self,
+        front: PlainFront,
+        upstream: Upstream,
+        port: int,
+        upstream_server: asyncio.Server,
+    ) -> None:
         self.front = front
         self.upstream = upstream
+        self.upstream_server = upstream_server
         self._port = port
 
     async def connect(self) -> Client:
         return Client(*await asyncio.open_connection("127.0.0.1", self._port))
+
+    async def connect_narrow(self) -> Client:
+        """Connect a client that reads nothing by itself, with little room to write to.
+
+        What the kernel holds for it is small, so that the gateway feels its slowness.
+        """
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(narrow, ("127.0.0.1", self._port))
+        reader, writer = await asyncio.open_connection(sock=narrow, limit=1024)
+        cast("asyncio.Transport", writer.transport).pause_reading()
+        await until(lambda: self.front.connections)
+        transport = self.front.only()._transport
+        assert transport is not None
+        transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
+        )
+        return Client(reader, writer)
 
     async def exchange(self, data: bytes, *, step: int = 0) -> bytes:
         """Send bytes, read to the end of the connection."""
@@ -246,13 +333,17 @@ async def house(
     timeouts: Timeouts | None = None,
     connections: int = 4,
     waiting: int = 4,
+    hand: HandLoop | None = None,
 ) -> AsyncIterator[House]:
-    """Build the house; prove on leaving that nothing is left behind."""
+    """Build the house; prove on leaving that nothing is left behind.
+
+    With a `hand`, deadlines pass when it is moved, not by themselves.
+    """
     loop = asyncio.get_running_loop()
     upstream = Upstream(script)
     upstream_server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     port = upstream_server.sockets[0].getsockname()[1]
-    deadlines = Deadlines(loop)
+    deadlines = Deadlines(loop) if hand is None else hand.deadlines()
     settings = UpstreamSettings(
         name="u",
         origins=(Origin("http", "127.0.0.1", port),),
@@ -266,7 +357,8 @@ async def house(
         lambda: Downstream(front, limits or WireLimits(), deadlines), "127.0.0.1", 0
     )
     try:
-        yield House(front, upstream, server.sockets[0].getsockname()[1])
+        port = server.sockets[0].getsockname()[1]
+        yield House(front, upstream, port, upstream_server)
     finally:
         server.close()
         for connection in list(front.connections):

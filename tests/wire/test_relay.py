@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.values import Timeouts, WireLimits
-from tests.wire.harness import house, repeats, replies
+from tests.wire.harness import house, repeats, replies, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\nhi"
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: h\r\nX-Y: z\r\n\r\n"
@@ -337,7 +337,7 @@ async def test_a_tunnel_ends_with_its_token():
         await reader.read()
 
     async with house(script) as h:
-        h.front.ends_in = 0.1
+        h.front.ends_in = 0.05
         answer = await h.exchange(
             b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n"
             b"Upgrade: websocket\r\n\r\n"
@@ -487,3 +487,212 @@ async def test_slow_readers_hold_back_fast_writers(direction):
         client.writer.transport.abort()
 
         assert progress < size / 2
+
+
+async def test_a_tunnel_carries_a_conversation():
+    """Both directions, after the switch and in turn."""
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+        )
+        while data := await reader.read(100):
+            writer.write(data.upper())
+
+    async with house(script) as h:
+        client = await h.connect()
+        await client.send(
+            b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\n\r\n"
+        )
+        await client.read_head()
+        for word in (b"one", b"two"):
+            await client.send(word)
+            assert word.upper() == await client.reader.readexactly(3)
+        client.writer.close()
+        await until(lambda: not h.front.pool._open)
+
+        assert "client gone" == h.front.done[0].failure
+
+
+@pytest.mark.parametrize(
+    ("content_type", "whole"), [(b"text/event-stream", False), (b"audio/mpeg", True)]
+)
+async def test_a_stream_of_events_ends_with_its_token(content_type, whole):
+    """Other responses finish once begun: a song outlives its token (DESIGN §4)."""
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: 4\r\n\r\nla"
+            % content_type
+        )
+        await asyncio.sleep(0.15)
+        writer.write(b"la")
+
+    async with house(script) as h:
+        h.front.ends_in = 0.05
+        answer = await h.exchange(LAST)
+
+        assert whole == answer.endswith(b"lala")
+        assert whole != answer.endswith(b"la<reset>")
+        assert ("" if whole else "token expired") == h.front.done[0].failure
+
+
+async def test_an_upload_goes_on_when_the_upstream_reads_again():
+    """Back-pressure is a pause, not an end."""
+    size = 8 * 1024 * 1024
+    go = asyncio.Event()
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        await go.wait()
+        await reader.readexactly(size)
+        writer.write(OK)
+
+    async with house(script) as h:
+        client = await h.connect()
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size
+            + b"x" * size
+        )
+        await until(lambda: h.front.connections and h.front.only()._body_paused)
+        go.set()
+        answer = await client.read_head()
+        client.writer.close()
+
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_download_goes_on_when_the_client_reads_again():
+    """Every byte arrives, once and in order."""
+    body = b"".join(b"%07d\n" % number for number in range(100_000))
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    async with house(repeats(answer)) as h:
+        client = await h.connect_narrow()
+        await client.send(LAST)
+        await until(lambda: h.front.only()._write_paused)
+        client.read_on()
+        got = await client.read_all()
+        client.writer.close()
+
+        assert body == got[-len(body) :]
+
+
+async def test_a_connection_filled_by_a_slow_client_serves_the_next_one():
+    """Its reading was paused when the last byte came; that must not outlast it."""
+    body = b"x" * 100_000
+
+    async def script(reader, writer):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(
+                OK
+                if b"/last" in head
+                else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+
+    async with house(script, timeouts=Timeouts(first_byte=1)) as h:
+        slow = await h.connect_narrow()
+        await slow.send(GET)
+        await until(lambda: h.front.done)
+        answer = await h.exchange(LAST)
+        slow.writer.transport.abort()
+
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert 1 == h.upstream.connections
+
+
+async def test_a_client_that_leaves_the_queue_is_not_served():
+    """Whoever waits for a connection and goes away asks nothing of the upstream."""
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.read()
+
+    async with house(script, connections=1) as h:
+        first, second = await h.connect(), await h.connect()
+        await first.send(GET)
+        await until(lambda: h.upstream.received)
+        await second.send(GET)
+        await until(lambda: h.front.pool._waiters)
+        second.writer.close()
+        await until(lambda: h.front.done)
+
+        assert ["client gone"] == [relay.failure for relay in h.front.done]
+        assert "<Relay GET to u>" == repr(h.front.done[0])
+        assert 0 == h.front.done[0].status
+        await until(lambda: not h.front.pool._waiters)
+        first.writer.close()
+
+
+async def test_an_unreachable_upstream_is_a_502():
+    """Nobody listens there."""
+    async with house(repeats(OK)) as h:
+        h.upstream_server.close()
+        answer = await h.exchange(LAST)
+
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert "upstream closed or unreachable" == h.front.done[0].failure
+
+
+async def test_an_early_refusal_of_an_upload_is_relayed_at_once():
+    """The upload stops, and both connections close (SECURITY §5)."""
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+        await reader.read()
+
+    async with house(script) as h:
+        client = await h.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\nab")
+        answer = await client.read_all()
+        client.writer.close()
+        await until(lambda: not h.front.pool._open)
+
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"connection: close\r\n" in answer
+        assert answer.endswith(b"no")
+
+
+async def test_a_client_that_leaves_mid_answer_stops_the_upstream():
+    """However much of it was sent already."""
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")
+        await reader.read()
+
+    async with house(script) as h:
+        client = await h.connect()
+        await client.send(GET)
+        await client.read_head()
+        client.writer.close()
+        await until(lambda: not h.front.pool._open)
+
+        assert (200, "client gone") == (h.front.done[0].status, h.front.done[0].failure)
+
+
+async def test_an_upload_cut_off_by_its_client_never_looks_whole():
+    """The upstream sees a broken request, not the end of one."""
+    seen = bytearray()
+    over = asyncio.Event()
+
+    async def script(reader, writer):
+        while data := await reader.read(100):
+            seen.extend(data)
+        over.set()
+
+    async with house(script) as h:
+        client = await h.connect()
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\nab\r\n"
+        )
+        await until(lambda: seen.endswith(b"ab\r\n"))
+        client.writer.transport.abort()
+        await over.wait()
+
+        assert seen.endswith(b"2\r\nab\r\n")
