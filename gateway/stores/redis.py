@@ -57,11 +57,17 @@ class RedisStore:
     shared = True
 
     def __init__(
-        self, pool: ConnectionPool, clock: Clock, *, patience: float = PATIENCE
+        self,
+        pool: ConnectionPool,
+        clock: Clock,
+        *,
+        deadline: float = DEADLINE,
+        patience: float = PATIENCE,
     ) -> None:
         self._redis = Redis.from_pool(pool)
         self._pool = pool
         self._clock = clock
+        self._deadline = deadline
         self._patience = patience
         self._rests_until = 0.0
         self._turns = asyncio.Semaphore(CONNECTIONS)
@@ -110,7 +116,7 @@ class RedisStore:
             raise StoreUnavailable("no connection was free in time") from error
         try:
             self._check_rest()
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self._deadline):
                 return await command()
         except (TimeoutError, OSError, NotConnected, NotInTime) as error:
             self._rests_until = self._clock.monotonic() + REST
@@ -125,14 +131,14 @@ class RedisStore:
             raise StoreUnavailable("the store could not be reached a moment ago")
 
 
-def open_store(url: str, *, clock: Clock) -> RedisStore:
+def open_store(url: str, *, clock: Clock, deadline: float = DEADLINE) -> RedisStore:
     """Open `redis://` or `rediss://`; connections are made when they are needed."""
     try:
         pool = ConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            socket_timeout=DEADLINE,
-            socket_connect_timeout=DEADLINE,
+            socket_timeout=deadline,
+            socket_connect_timeout=deadline,
             retry=Retry(NoBackoff(), 0),
             protocol=3,
             driver_info=None,
@@ -143,7 +149,7 @@ def open_store(url: str, *, clock: Clock) -> RedisStore:
     except (TypeError, ValueError, RedisError):
         # Without its cause, which may quote the URL, and so the password.
         raise ConfigError(["store.url: expected a usable redis:// URL"]) from None
-    return RedisStore(pool, clock)
+    return RedisStore(pool, clock, deadline=deadline)
 
 
 def _told(error: Exception) -> str:

@@ -531,3 +531,17 @@ ASKS = (b"connection", b"keep-alive, Upgrade")
 def test_only_a_listed_protocol_may_tunnel(route, headers, expected):
     """RFC 9110 §7.8: asked for by both headers; h2c never, even when listed."""
     assert expected == requested_tunnel(head("GET", b"/", *headers), route)
+
+
+def test_remembered_identities_are_bounded_and_never_mixed_up():
+    """Each permit tells its own facts, however many came before."""
+    rules = HeaderRules(IdentityHeaders(), pseudonym=b"us")
+    callers = [TokenFacts(provider="p", subject=f"s{number}") for number in range(2100)]
+
+    for facts in [*callers, *callers[:3]]:
+        told = rules._identity(
+            Permit(route=Route(id="r"), facts=facts, credentials=None, source=Source.L1)
+        )
+        assert (b"x-auth-subject", facts.subject.encode()) == told[0]
+
+    assert len(rules._told) < len(callers)
