@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
@@ -21,6 +21,7 @@ import gateway.dialects
 import gateway.stores
 import gateway.verifiers
 from gateway.admin.desk import Desk, Explanations, Judged
+from gateway.config.addresses import origin_of
 from gateway.config.compile import (
     claim_paths,
     compile_identity,
@@ -48,7 +49,7 @@ from gateway.provider_http import ProviderClient
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
 from gateway.rules.routing import Routes
-from gateway.values import Origin, WireLimits
+from gateway.values import WireLimits
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import Pool
 
@@ -65,7 +66,7 @@ def plugins(package: ModuleType) -> dict[str, Any]:
     return {
         module.name: importlib.import_module(f"{package.__name__}.{module.name}")
         for module in pkgutil.iter_modules(package.__path__)
-        if not module.name.startswith("_")
+        if module.name.isidentifier() and not module.name.startswith("_")
     }
 
 
@@ -227,6 +228,7 @@ class App:
             sources=self.sources,
             revocations=self.marks,
             headers=self._headers,
+            upstreams={name: pool.settings for name, pool in self.pools.items()},
             dialects=self._dialects,
             clock=self.clock,
         )
@@ -272,9 +274,6 @@ def _cache_settings(provider: Provider) -> CacheSettings:
     )
 
 
-_PORTS: Final = {"http": 80, "https": 443}
-
-
 def _teachers(config: Config) -> dict[str, TokenEndpoint]:
     """Give the token endpoints whose answers teach, by provider."""
     return {
@@ -285,10 +284,8 @@ def _teachers(config: Config) -> dict[str, TokenEndpoint]:
 
 
 def _token_endpoint(settings: Any) -> TokenEndpoint:
-    parts = urlsplit(str(settings.token_endpoint))
-    port = parts.port or _PORTS[parts.scheme]
-    origin = Origin(parts.scheme, parts.hostname or "", port)
-    return TokenEndpoint(origin, parts.path.encode())
+    url = str(settings.token_endpoint)
+    return TokenEndpoint(origin_of(url), urlsplit(url).path.encode())
 
 
 def _pseudonym() -> bytes:
@@ -297,4 +294,18 @@ def _pseudonym() -> bytes:
 
 
 def _digest(config: Config) -> str:
-    return hashlib.blake2b(repr(config).encode(), digest_size=6).hexdigest()
+    # The same in every process: the order of a set is not, nor are secrets shown.
+    told = repr(_ordered(config.model_dump()))
+    return hashlib.blake2b(told.encode(), digest_size=6).hexdigest()
+
+
+def _ordered(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _ordered(each) for name, each in value.items()}
+        case frozenset():
+            return sorted(map(repr, value))
+        case tuple() | list():
+            return [_ordered(each) for each in value]
+        case _:
+            return value

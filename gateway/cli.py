@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.demo import Ports
 
 ADMIN: Final = "http://127.0.0.1:9091"
-MARKABLE: Final = ("subject", "client", "session", "token-id")
+PORT: Final = click.IntRange(1, 65535)
 
 config_option = click.option(
     "-c",
@@ -89,10 +89,10 @@ def run(path: Path) -> None:
 
 
 @main.command()
-@click.option("--proxy-port", default=8080, show_default=True)
-@click.option("--status-port", default=9090, show_default=True)
-@click.option("--admin-port", default=9091, show_default=True)
-@click.option("--sandbox-port", default=9100, show_default=True)
+@click.option("--proxy-port", type=PORT, default=8080, show_default=True)
+@click.option("--status-port", type=PORT, default=9090, show_default=True)
+@click.option("--admin-port", type=PORT, default=9091, show_default=True)
+@click.option("--sandbox-port", type=PORT, default=9100, show_default=True)
 @click.option(
     "--store",
     type=click.Choice(["memory", "valkey"]),
@@ -256,6 +256,8 @@ def init(path: Path) -> None:
             file.write(text)
     except FileExistsError as error:
         raise GatewayError(f"{path} exists; nothing was written") from error
+    except OSError as error:
+        raise GatewayError(f"{path} cannot be written: {error.strerror}") from error
     click.echo(f"wrote {path}; next: gateway check -c {path}")
 
 
@@ -402,7 +404,7 @@ async def _explain(
 def health(url: str) -> None:
     """Exit 0 when a running gateway is ready: a container's HEALTHCHECK."""
     response = request("GET", url.rstrip("/") + "/readyz?verbose")
-    click.echo(response.body.decode().rstrip())
+    click.echo(response.text.rstrip())
     if response.status != 200:
         raise GatewayError("not ready")
 
@@ -418,7 +420,10 @@ def _load(path: Path, environ: Mapping[str, str]) -> "Loaded":
 
 
 def _read_token(file: Any) -> str:
-    text: str = file.read(64 * 1024).strip()
+    try:
+        text: str = file.read(64 * 1024).strip()
+    except UnicodeDecodeError:
+        raise GatewayError("expected a token, found bytes that are no text") from None
     if not text:
         raise GatewayError("expected a token, found nothing")
     return text

@@ -10,11 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any, Final
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlencode, urlsplit
 
 from gateway.errors import GatewayError
 
 TIMEOUT: Final = 10.0
+
+_KINDS: Final[Mapping[str, tuple[type[http.client.HTTPConnection], int]]] = {
+    "http": (http.client.HTTPConnection, 80),
+    "https": (http.client.HTTPSConnection, 443),
+}
 
 
 class ClientFailure(GatewayError):
@@ -28,6 +33,11 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def text(self) -> str:
+        """Read the body for people: what is no UTF-8 is marked, not a failure."""
+        return self.body.decode(errors="replace")
 
     def json(self) -> Any:
         """Decode the body; raises `ClientFailure` when it is not JSON."""
@@ -45,14 +55,7 @@ def request(
     body: bytes | None = None,
 ) -> Response:
     """Make one request. `headers` may hold `Host`. No redirect is followed."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ClientFailure("expected an address such as http://127.0.0.1:9091")
-    kinds = {
-        "http": http.client.HTTPConnection,
-        "https": http.client.HTTPSConnection,
-    }
-    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT)
+    parts, connection = _connection(url)
     target = parts.path or "/"
     if parts.query:
         target += f"?{parts.query}"
@@ -63,8 +66,25 @@ def request(
     except (OSError, http.client.HTTPException) as error:
         where = f"{parts.scheme}://{parts.netloc}"
         raise ClientFailure(f"{where} did not answer; is it running?") from error
+    except ValueError:
+        # `from None`: the complaint quotes what it is about, which may be a token.
+        message = "the address or a header has characters that cannot be sent"
+        raise ClientFailure(message) from None
     finally:
         connection.close()
+
+
+def _connection(url: str) -> tuple[SplitResult, http.client.HTTPConnection]:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in _KINDS and parts.hostname:
+            kind, usual = _KINDS[parts.scheme]
+            # Always named: in an IPv6 address http.client would look for a port.
+            port = parts.port or usual
+            return parts, kind(parts.hostname, port, timeout=TIMEOUT)
+    except (ValueError, http.client.InvalidURL):
+        pass
+    raise ClientFailure("expected an address such as http://127.0.0.1:9091")
 
 
 # ---------------------------------------------------------- authorization code flow
@@ -138,7 +158,7 @@ def fetch_token(
     page = request("GET", _address(base, source.authorize, asked), headers=host)
     if page.status != 200:
         raise ClientFailure(_told("the authorize endpoint", page))
-    consent = _ConsentForm(page.body.decode()).fields | {"decision": "allow"}
+    consent = _ConsentForm(page.text).fields | {"decision": "allow"}
     answer = request("GET", _address(base, source.authorize, consent), headers=host)
     code = _code(answer, state)
     form = {
@@ -156,7 +176,9 @@ def fetch_token(
     )
     if token.status != 200:
         raise ClientFailure(_told("the token endpoint", token))
-    told: dict[str, Any] = token.json()
+    told = token.json()
+    if not isinstance(told, dict) or "access_token" not in told:
+        raise ClientFailure("the token endpoint answered 200 without an access token")
     return told
 
 
@@ -173,7 +195,7 @@ def _code(answer: Response, state: str) -> str:
 
 
 def _told(who: str, response: Response) -> str:
-    return f"{who} answered {response.status}: {response.body[:300].decode()}"
+    return f"{who} answered {response.status}: {response.text[:300]}"
 
 
 class _ConsentForm(HTMLParser):

@@ -1,5 +1,6 @@
 """`gateway demo`: the sandbox, a gateway in front of it, and lines to paste. Floor 5."""
 
+import errno
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -45,8 +46,10 @@ async def sandbox(ports: Ports) -> AsyncIterator[Sandbox]:
     try:
         world = await start(port=ports.sandbox, keys=keys, clock=SystemClock())
     except OSError as error:
+        busy = error.errno == errno.EADDRINUSE
+        why = "the port is in use" if busy else error.strerror
         raise CannotStart(
-            f"sandbox: cannot listen on 127.0.0.1:{ports.sandbox}: the port is in use;"
+            f"sandbox: cannot listen on 127.0.0.1:{ports.sandbox}: {why};"
             " choose another with --sandbox-port"
         ) from error
     try:

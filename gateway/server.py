@@ -46,6 +46,7 @@ class Server:
         self._store_up = True
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self.addresses: dict[str, Address] = {}
         self.started = False
         self.draining = False
         app.metrics.watch("draining", lambda: self.draining)
@@ -75,7 +76,7 @@ class Server:
         )
         await self._open("admin", listen.admin, admin)
         self._store_up = await app.store_answers()
-        self._checking = spawn(self._check_store(), name="check-store")
+        self._checking = spawn(self._watch_store(), name="watch-store")
         loop = asyncio.get_running_loop()
         with _clear("proxy", listen.proxy):
             self._door = await loop.create_server(
@@ -84,13 +85,11 @@ class Server:
                 listen.proxy.port,
                 backlog=BACKLOG,
             )
+        bound = self._door.sockets[0].getsockname()
+        self.addresses["proxy"] = listen.proxy._replace(port=bound[1])
         self.started = True
-        app.log.info(
-            "listening",
-            proxy=str(listen.proxy),
-            status=str(listen.status),
-            admin=str(listen.admin),
-        )
+        told = {name: str(address) for name, address in self.addresses.items()}
+        app.log.info("listening", **told)
 
     async def _open(
         self, name: str, address: Address, application: web.Application
@@ -102,15 +101,20 @@ class Server:
         self._runners.append(runner)
         with _clear(name, address):
             await web.TCPSite(runner, address.host, address.port).start()
+        # Port 0 lets the system choose: tell which one it chose.
+        self.addresses[name] = address._replace(port=runner.addresses[0][1])
 
-    async def _check_store(self) -> None:
+    async def _watch_store(self) -> None:
         while True:
             await asyncio.sleep(_STORE_CHECK)
-            up = await self._app.store_answers()
-            if up != self._store_up:
-                tell = self._app.log.info if up else self._app.log.warning
-                tell("store_back" if up else "store_lost")
-            self._store_up = up
+            await self._check_store()
+
+    async def _check_store(self) -> None:
+        up = await self._app.store_answers()
+        if up != self._store_up:
+            tell = self._app.log.info if up else self._app.log.warning
+            tell("store_back" if up else "store_lost")
+        self._store_up = up
 
     # ------------------------------------------------------------------ ending
 

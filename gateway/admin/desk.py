@@ -15,7 +15,7 @@ import msgspec
 from gateway.errors import StoreUnavailable
 from gateway.gatekeeper import Gatekeeper, Pending
 from gateway.ports import Clock, Dialect, FactsSource, Marker, Revocations
-from gateway.rules.credentials import find_credentials, named_device
+from gateway.rules.credentials import find_credentials, named_device, redact
 from gateway.rules.headers import HeaderRules, upstream_target
 from gateway.rules.policy import Case, trace
 from gateway.rules.routing import Routes
@@ -35,6 +35,7 @@ from gateway.values import (
     RequestHead,
     Route,
     Secret,
+    UpstreamSettings,
 )
 
 _HIDDEN: Final = frozenset({b"authorization", b"cookie", b"referer"})
@@ -48,6 +49,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, FactsSource]
     revocations: Revocations
     headers: HeaderRules
+    upstreams: Mapping[str, UpstreamSettings]
     dialects: Mapping[str, Dialect]
     clock: Clock
 
@@ -135,11 +137,11 @@ def _expiry(source: FactsSource, token: str) -> float | None:
 def _request_head(
     method: str, url: str, headers: Mapping[str, str], token: Secret | None
 ) -> RequestHead | None:
-    absolute = split_absolute(url.encode())
-    authority, raw = absolute if absolute is not None else (b"", url.encode())
-    lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    absolute = split_absolute(_raw(url))
+    authority, raw = absolute if absolute is not None else (b"", _raw(url))
+    lines = [(_raw(name.lower()), _raw(value)) for name, value in headers.items()]
     if token is not None:
-        lines.append((b"authorization", b"Bearer " + token.encode()))
+        lines.append((b"authorization", b"Bearer " + _raw(token)))
     authority = authority or dict(lines).get(b"host", b"")
     host, target = canonical_host(authority), parse_target(raw)
     if host is None or target is None:
@@ -153,6 +155,11 @@ def _request_head(
         peer="127.0.0.1",
         scheme="https" if url.startswith("https:") else "http",
     )
+
+
+def _raw(text: str) -> bytes:
+    # Bytes of a command line that are no UTF-8 reach Python as surrogates.
+    return text.encode("utf-8", "surrogateescape")
 
 
 async def _decide(judged: Judged, head: RequestHead) -> Decision | Answer:
@@ -243,12 +250,16 @@ def _shown_answer(answer: Answer) -> dict[str, object]:
 def _shown_upstream(
     judged: Judged, head: RequestHead, permit: Permit
 ) -> dict[str, object]:
-    headers = judged.headers.upstream_headers(head, permit, request_id=b"explain")
+    name = permit.route.upstream
+    headers = judged.headers.upstream_headers(
+        head, permit, request_id=b"explain", host=judged.upstreams[name].host
+    )
     if isinstance(headers, Reason):
         return {"refused": headers.value}
     return {
-        "name": permit.route.upstream,
-        "target": upstream_target(head.target, permit).decode("latin-1"),
+        "name": name,
+        # A public route leaves a token in the query to its upstream, not to us.
+        "target": redact(upstream_target(head.target, permit)).decode("latin-1"),
         "headers": [_line(*header) for header in headers if header[0] not in _HIDDEN],
     }
 

@@ -55,7 +55,7 @@ from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
 from tests.fakes import Clock
-from tests.wire.harness import Client, HandLoop, Script, Upstream, until
+from tests.wire.harness import Client, HandLoop, Script, Upstream, turns, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 DIALECTS: Mapping[str, Any] = {
@@ -432,6 +432,7 @@ async def door(
     timeouts: Timeouts | None = None,
     hand: HandLoop | None = None,
     dialects: Mapping[str, Dialect] = DIALECTS,
+    teaching: bool = True,
 ) -> AsyncIterator[Door]:
     """Build the door; prove on leaving that nothing is left behind.
 
@@ -460,6 +461,7 @@ async def door(
         )
         for name, known in named.items()
     }
+    endpoint = TokenEndpoint(origin, b"/oauth/token")
     clock = Clock()
     facts, ledger = Facts(clock), Ledger()
     setup = Setup(
@@ -467,7 +469,7 @@ async def door(
         headers=HeaderRules(IdentityHeaders(), pseudonym=b"gateway-test"),
         guards=Guards(
             sources={"idp": facts},
-            teachers={"idp": TokenEndpoint(origin, b"/oauth/token")},
+            teachers={"idp": endpoint} if teaching else {},
             grants=ledger,
             marker=ledger,
             clock=clock,
@@ -515,8 +517,7 @@ async def door(
             raw.close()
         behind.close()
         await until(lambda: not running() and not front)
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns()
     assert not reception.in_flight
     assert [] == hall.faults
     assert [] == [context.get("exception", context) for context in crashes]

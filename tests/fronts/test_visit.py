@@ -161,7 +161,7 @@ async def test_bodies_are_counted_both_ways():
     """Decoded bytes, without their framing."""
     body = b"2\r\nab\r\n3;x=y\r\ncde\r\n0\r\nT: 1\r\n\r\n"
     async with door() as d:
-        d.upstream.answer = lambda received: (
+        d.upstream.answer = lambda _: (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"
         )
         raw = request("POST /public/a", "Transfer-Encoding: chunked") + body
@@ -381,7 +381,7 @@ async def test_a_trusted_proxy_need_not_say_anything():
 async def test_the_answer_passes_end_to_end():
     """Its fields in order, less the hop-by-hop ones; ours are added."""
     async with door() as d:
-        d.upstream.answer = lambda received: (
+        d.upstream.answer = lambda _: (
             b"HTTP/1.1 203 Fine\r\nX-A: 1\r\nKeep-Alive: timeout=5\r\n"
             b"Connection: X-Hop\r\nX-Hop: 1\r\nX-A: \xff2\r\nX-Request-Id: theirs\r\n"
             b"Date: Mon, 01 Jan 2024 00:00:00 GMT\r\nContent-Length: 2\r\n\r\nhi"
@@ -411,7 +411,7 @@ async def test_interim_responses_come_before_the_answer():
 async def test_a_redirect_is_the_clients_business():
     """It is passed on, not followed."""
     async with door() as d:
-        d.upstream.answer = lambda received: REDIRECT
+        d.upstream.answer = lambda _: REDIRECT
         told = await d.ask("GET /public/a")
 
         assert (302, b"https://x.example/") == (told.status, told.value(b"location"))
@@ -496,6 +496,28 @@ async def test_a_refusal_keeps_a_connection_that_is_in_order():
         )
 
         assert [401, 404, 200] == [each.status for each in read_responses(answer)]
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "status", "reason"),
+    [
+        ("TRACE /public/a", b"h", 405, "method_not_allowed"),
+        ("CONNECT h:443", b"h", 405, "method_not_allowed"),
+        ("GET ftp://h/", b"h", 400, "bad_target"),
+        ("GET /public/..", b"h", 400, "bad_target"),
+        ("GET /public/a", b"h,h", 400, "bad_message"),
+        ("GET http://h/public/a", b"h,h", 400, "bad_message"),
+    ],
+)
+async def test_a_head_that_is_no_request_is_the_last(line, host, status, reason):
+    """Nothing is decided, and nothing after it is believed (RFC 9112 §2.2)."""
+    raw = line.encode() + b" HTTP/1.1\r\nHost: %b\r\n\r\n" % host
+    async with door() as d:
+        (told,) = read_responses(await d.exchange(raw + request("GET /public/b")))
+
+        assert (status, b"close") == (told.status, told.value(b"connection"))
+        assert reason == d.only().reason
+        assert not d.upstream.raw
 
 
 @pytest.mark.parametrize(

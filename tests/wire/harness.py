@@ -67,6 +67,12 @@ class HandLoop:
             timer._run()
 
 
+async def turns(count: int = 5) -> None:
+    """Let everything happen that can in so many turns of the loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def until(met: Callable[[], object]) -> None:
     """Let the loop run until something is true."""
     async with asyncio.timeout(5):
@@ -366,7 +372,6 @@ async def house(
         pool.abort()
         upstream.close()
         upstream_server.close()
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await turns(20)
         assert not running()
         assert not front.connections

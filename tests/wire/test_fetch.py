@@ -10,7 +10,15 @@ from gateway.errors import MessageError, UpstreamUnavailable
 from gateway.values import Origin, Timeouts, UpstreamSettings
 from gateway.wire.fetch import BODY_LIMIT, Fetched, fetch
 from gateway.wire.pool import Pool
-from tests.wire.harness import HandLoop, Script, Upstream, repeats, replies, until
+from tests.wire.harness import (
+    HandLoop,
+    Script,
+    Upstream,
+    repeats,
+    replies,
+    turns,
+    until,
+)
 
 REQUEST = b"POST /token HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"
 
@@ -43,8 +51,7 @@ async def endpoint(script: Script, **settings) -> AsyncIterator[Endpoint]:
         await until(lambda: not pool._open)
         upstream.close()
         server.close()
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns()
 
 
 def answer_of(size: int) -> bytes:

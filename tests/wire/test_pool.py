@@ -14,7 +14,7 @@ from gateway.errors import UpstreamUnavailable
 from gateway.values import Origin, Timeouts, UpstreamSettings
 from gateway.wire.pool import Pool, UpstreamBusy
 from gateway.wire.upstream import UpstreamConnection
-from tests.wire.harness import HandLoop, until
+from tests.wire.harness import HandLoop, turns, until
 
 
 class Origins:
@@ -74,8 +74,7 @@ async def origins(
             server.close()
         for writer in house.writers:
             writer.transport.abort()
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns()
         assert not house.pool._connecting
         assert not house.pool._waiters
 
@@ -83,12 +82,6 @@ async def origins(
 def started(work: Coroutine[Any, Any, UpstreamConnection]):
     """Begin to take a connection, in a task of its own."""
     return asyncio.get_running_loop().create_task(work)
-
-
-async def turns(count: int = 5) -> None:
-    """Let everything happen that can."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 # ------------------------------------------------------------------------- reuse

@@ -11,7 +11,15 @@ from gateway.values import Timeouts
 from gateway.wire.deadlines import NEVER
 from gateway.wire.message import ResponseHead
 from gateway.wire.upstream import HEAD_LIMIT, UpstreamConnection
-from tests.wire.harness import HandLoop, Script, Upstream, repeats, replies, until
+from tests.wire.harness import (
+    HandLoop,
+    Script,
+    Upstream,
+    repeats,
+    replies,
+    turns,
+    until,
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -117,8 +125,7 @@ async def line(script: Script) -> AsyncIterator[Line]:
         await until(lambda: keeper.lost)
         upstream.close()
         server.close()
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await turns()
 
 
 # ----------------------------------------------------------------------- endings

@@ -1,0 +1,29 @@
+"""Proves that failures are one family, and that a bad configuration tells all."""
+
+import inspect
+
+import pytest
+
+from gateway import errors
+from gateway.errors import ConfigError, GatewayError
+
+FAMILY = [
+    each
+    for _, each in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(each, Exception)
+]
+
+
+@pytest.mark.parametrize("failure", FAMILY)
+def test_every_failure_is_ours_and_says_what_a_client_hears(failure):
+    """One `except GatewayError` is enough, and each has its promise."""
+    assert issubclass(failure, GatewayError)
+    assert failure.__doc__
+
+
+def test_a_bad_configuration_tells_every_problem():
+    """One line each, in order."""
+    error = ConfigError(["a.yaml:1: x: expected y", "a.yaml:2: z: expected w"])
+
+    assert ["a.yaml:1: x: expected y", "a.yaml:2: z: expected w"] == error.problems
+    assert "a.yaml:1: x: expected y\na.yaml:2: z: expected w" == str(error)

@@ -1,0 +1,67 @@
+"""Proves that background work cannot get lost, nor its crash."""
+
+import asyncio
+import gc
+
+import pytest
+
+from gateway.tasks import running, spawn
+from tests.wire.harness import turns
+
+
+@pytest.fixture
+async def crashes():
+    """Collect what is told to the loop's exception handler."""
+    told: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+    return told
+
+
+async def test_work_that_nobody_holds_is_done(crashes):
+    """The loop keeps weak references only; we keep the other one."""
+    done = asyncio.Event()
+    go = asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        done.set()
+
+    assert "careful" == spawn(work(), name="careful").get_name()
+    await turns()
+    gc.collect()
+    assert ["careful"] == [task.get_name() for task in running()]
+    go.set()
+    await done.wait()
+    await turns()
+
+    assert not running()
+    assert not crashes
+
+
+async def test_a_crash_is_reported_by_name(crashes):
+    """Once, with the exception, to whoever listens to the loop."""
+
+    async def work() -> None:
+        raise LookupError
+
+    task = spawn(work(), name="careless")
+    await turns()
+    (context,) = crashes
+
+    assert "task careless crashed" == context["message"]
+    assert isinstance(context["exception"], LookupError)
+    assert task is context["task"]
+    assert not running()
+
+
+async def test_a_cancellation_is_no_crash(crashes):
+    """Somebody wanted it."""
+    task = spawn(asyncio.sleep(60), name="idle")
+    await turns()
+    task.cancel()
+    await turns()
+
+    assert task.cancelled()
+    assert not running()
+    assert not crashes

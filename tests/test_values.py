@@ -1,0 +1,107 @@
+"""Proves what every value promises: it does not change, and tells no token."""
+
+import gc
+import inspect
+
+import msgspec
+import pytest
+
+from gateway import values
+from gateway.values import (
+    INVALID_TOKEN,
+    Credentials,
+    Exchange,
+    Reason,
+    RequestHead,
+    Secret,
+    Target,
+    TokenPlace,
+)
+
+STRUCTS = [
+    each
+    for _, each in inspect.getmembers(values, inspect.isclass)
+    if issubclass(each, msgspec.Struct)
+]
+# Made once, while a configuration is loaded: the collector may look at them.
+LONG_LIVED = {"UpstreamSettings", "WireLimits", "IdentityHeaders"}
+
+
+def head(*headers: tuple[bytes, bytes]) -> RequestHead:
+    """Make a request head with these headers."""
+    return RequestHead(
+        method="GET",
+        target=Target(b"/a", None, (b"a",)),
+        host="h",
+        authority=b"h",
+        headers=list(headers),
+        peer="127.0.0.1",
+        scheme="http",
+    )
+
+
+@pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
+def test_values_are_frozen_and_light(struct):
+    """Nobody can change what was decided; the collector has nothing to visit."""
+    assert struct.__struct_config__.frozen
+    assert struct.__doc__
+    if struct.__name__ not in LONG_LIVED:
+        assert not struct.__struct_config__.gc
+
+
+def test_a_value_cannot_be_changed():
+    """The type says so, and means it."""
+    target = Target(b"/a", None, (b"a",))
+
+    with pytest.raises(AttributeError):
+        target.path = b"/admin"  # type: ignore[misc]
+    assert not gc.is_tracked(target)
+
+
+@pytest.mark.parametrize(
+    ("query", "raw"), [(None, b"/a"), (b"", b"/a?"), (b"b=c", b"/a?b=c")]
+)
+def test_a_target_is_written_as_it_was_read(query, raw):
+    """An empty query is not the same as none."""
+    assert raw == Target(b"/a", query, (b"a",)).raw
+
+
+def test_a_head_gives_all_values_of_a_header_in_order():
+    """A second one is never hidden behind the first."""
+    lines = ((b"x", b"1"), (b"y", b"2"), (b"x", b"3"))
+
+    assert [b"1", b"3"] == head(*lines).values(b"x")
+    assert [] == head(*lines).values(b"z")
+
+
+def test_a_secret_is_a_string_that_never_shows_itself():
+    """Not in a log, not in an error, not inside of another value."""
+    secret = Secret("SECRET")
+    credentials = Credentials(secret, TokenPlace.HEADER)
+    shown = f"{secret!r} {[secret]} {credentials!r} {credentials}"
+
+    assert "SECRET" == secret
+    assert "SECRET" not in shown
+    assert "Credentials(place=header)" == repr(credentials)
+
+
+def test_reasons_are_one_vocabulary():
+    """Each has its own word, fit for a metric's label."""
+    words = [reason.value for reason in Reason]
+
+    assert len(words) == len(set(words))
+    assert all(word.isidentifier() and word == word.lower() for word in words)
+    assert set(Reason) > INVALID_TOKEN
+
+
+def test_an_outage_is_never_an_invalid_token():
+    """Clients throw tokens away on a 401 (PROVIDERS §4)."""
+    assert Reason.PROVIDER_UNAVAILABLE not in INVALID_TOKEN
+    assert Reason.INTERNAL not in INVALID_TOKEN
+
+
+def test_a_record_has_no_place_for_a_token():
+    """Nor for a query, a header or a body."""
+    fields = set(Exchange.__struct_fields__)
+
+    assert fields.isdisjoint({"token", "credentials", "query", "target", "headers"})
