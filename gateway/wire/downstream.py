@@ -8,7 +8,8 @@ Rules of this room:
 - any doubt about framing is answered and the connection closed (RFC 9112 §2.2);
 - a response that could not be finished ends in a reset, never in a clean close, so
   that no client takes a part for the whole (RFC 9112 §8);
-- every wait has a deadline, every buffer a bound.
+- every wait has a deadline, every buffer a bound;
+- no client, however much it sends at once, keeps the others from their turn.
 """
 
 import asyncio
@@ -26,6 +27,13 @@ from gateway.wire.message import CHUNKED, UNTIL_CLOSE, ParsedHead, read_request_
 
 PIPELINE_LIMIT: Final = 64 * 1024
 """Bytes held of requests that must wait their turn."""
+
+HEADS_A_TURN: Final = 16
+"""Requests of one client handled before others have their turn."""
+
+_SLICE: Final = 16 * 1024
+_CHUNKS_A_TURN: Final = 256
+"""A chunked body in crumbs is read by slices, with a turn for others between them."""
 
 _LINGER: Final = 2.0
 """Seconds to let a client that still sends read our last answer (RFC 9112 §9.6)."""
@@ -114,6 +122,7 @@ class Downstream(asyncio.Protocol):
         self._state = _State.HEAD
         self._buffer = b""
         self._pumping = False
+        self._resting: asyncio.TimerHandle | None = None
         self._write_paused = False
         self._unwritten = 0
         self._body_paused = False
@@ -160,6 +169,8 @@ class Downstream(asyncio.Protocol):
         self._transport = None
         self._state = _State.CLOSED
         self._buffer = b""
+        if self._resting is not None:
+            self._resting.cancel()
         self._deadlines.forget(self)
         self._front.closed(self)
         sink, self._sink = self._sink, None
@@ -185,8 +196,8 @@ class Downstream(asyncio.Protocol):
             self.deadline = self._deadlines.time() + _LINGER
         elif self._state is _State.HEAD:
             self._await_head()
-            self._resume_held()
             self._pump()
+            self._read_on()
         elif self._sink is not None:
             if self._body_wanted and self._body_left and not self._body_paused:
                 self.deadline = self._deadlines.time() + self._limits.body_timeout
@@ -211,14 +222,14 @@ class Downstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes: of a head, a body, a tunnel, or of requests still to come."""
         match self._state:
-            case _State.HEAD if self._write_paused:
+            case _State.HEAD if self._write_paused or self._resting is not None:
                 # A client that does not read its answers is not asked for more.
                 self._hold(data)
             case _State.HEAD:
                 self._buffer = self._buffer + data if self._buffer else data
                 self._pump()
             case _State.BUSY:
-                if self._body_wanted and self._body_left:
+                if self._body_wanted and self._body_left and self._resting is None:
                     self._read_body(data)
                 else:
                     self._hold(data)
@@ -239,10 +250,39 @@ class Downstream(asyncio.Protocol):
         if self._pumping:
             return
         self._pumping = True
-        while self._buffer and self._state is _State.HEAD and not self._write_paused:
+        turn = HEADS_A_TURN
+        while (
+            self._buffer
+            and self._state is _State.HEAD
+            and not self._write_paused
+            and self._resting is None
+        ):
+            if not turn:
+                self._rest()
+                break
+            turn -= 1
             if not self._take_head():
                 break
         self._pumping = False
+
+    def _rest(self) -> None:
+        """Let others have their turn, then go on with what is held."""
+        if self._transport is None:
+            return
+        self._transport.pause_reading()
+        # Not `call_soon`: the loop would not look at its sockets in between.
+        loop = asyncio.get_running_loop()
+        self._resting = loop.call_later(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = None
+        if self._state is _State.HEAD:
+            self._pump()
+        elif self._state is _State.BUSY and self._body_wanted and self._body_left:
+            data, self._buffer = self._buffer, b""
+            if data:
+                self._read_body(data)
+        self._read_on()
 
     def _take_head(self) -> bool:
         """Take one head off the buffer and have it handled; False: not there yet."""
@@ -327,10 +367,10 @@ class Downstream(asyncio.Protocol):
         if head.expects and not self._buffer and self._transport is not None:
             self._transport.write(_CONTINUE)
         self.deadline = self._deadlines.time() + self._limits.body_timeout
-        self._resume_held()
         data, self._buffer = self._buffer, b""
         if data:
             self._read_body(data)
+        self._read_on()
 
     def _read_body(self, data: bytes) -> None:
         sink = self._sink
@@ -352,21 +392,29 @@ class Downstream(asyncio.Protocol):
     def _read_chunks(
         self, decoder: ChunkedDecoder, sink: RequestSink, data: bytes
     ) -> None:
-        try:
-            pieces = decoder.feed(data)
-        except MessageError:
-            self._body_broken(sink, Reason.BAD_MESSAGE)
-            return
-        for piece in pieces:
-            self.received += len(piece)
+        for at in range(0, len(data), _SLICE):
+            try:
+                pieces = decoder.feed(data[at : at + _SLICE])
+            except MessageError:
+                self._body_broken(sink, Reason.BAD_MESSAGE)
+                return
+            payload = b"".join(pieces)
+            self.received += len(payload)
             if self._body_limit and self.received > self._body_limit:
                 self._body_broken(sink, Reason.BODY_TOO_LARGE)
                 return
-            sink.request_body(piece)
-        if decoder.done:
-            self._buffer = decoder.rest
-            self._body_left = 0
-            self._body_ended(sink)
+            if payload:
+                sink.request_body(payload)
+            rest = data[at + _SLICE :]
+            if decoder.done:
+                self._buffer = decoder.rest + rest
+                self._body_left = 0
+                self._body_ended(sink)
+                return
+            if rest and len(pieces) > _CHUNKS_A_TURN:
+                self._buffer = rest
+                self._rest()
+                return
 
     def _body_ended(self, sink: RequestSink) -> None:
         if not self._write_paused:
@@ -384,8 +432,14 @@ class Downstream(asyncio.Protocol):
         if len(self._buffer) > PIPELINE_LIMIT and self._transport is not None:
             self._transport.pause_reading()
 
-    def _resume_held(self) -> None:
-        if len(self._buffer) > PIPELINE_LIMIT and self._transport is not None:
+    def _read_on(self) -> None:
+        """Read again, if there is room for it and nothing speaks against it."""
+        if (
+            self._transport is not None
+            and len(self._buffer) <= PIPELINE_LIMIT
+            and not self._body_paused
+            and self._resting is None
+        ):
             self._transport.resume_reading()
 
     def pause_body(self) -> None:
@@ -400,7 +454,7 @@ class Downstream(asyncio.Protocol):
         """Read on."""
         if self._transport is not None:
             self._body_paused = False
-            self._transport.resume_reading()
+            self._read_on()
             if self._body_left and not self._write_paused:
                 self.deadline = self._deadlines.time() + self._limits.body_timeout
 
@@ -467,13 +521,12 @@ class Downstream(asyncio.Protocol):
             self._linger()
             return
         self._state = _State.HEAD
-        if len(self._buffer) > PIPELINE_LIMIT or self._body_paused:
-            self._body_paused = False
-            self._transport.resume_reading()
+        self._body_paused = False
         if not self._write_paused:
             self._await_head()
         if self._buffer:
             self._pump()
+            self._read_on()
 
     def answer(self, serialise: Callable[[bytes], bytes], body: bytes) -> None:
         """Give a complete answer of our own. To HEAD it has no body."""
@@ -494,6 +547,7 @@ class Downstream(asyncio.Protocol):
         data, self._buffer = self._buffer, b""
         if data and self._sink is not None:
             self._sink.request_body(data)
+        self._read_on()
 
     def tunnel_send(self, data: bytes) -> None:
         """Pass a tunnel's bytes to the client."""

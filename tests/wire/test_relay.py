@@ -1,10 +1,12 @@
 """The two protocols together, between a raw client and a raw upstream."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from gateway.values import Timeouts, WireLimits
+from gateway.wire.chunked import ChunkedDecoder
 from tests.wire.harness import house, repeats, replies, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\nhi"
@@ -66,7 +68,7 @@ async def test_upload_with_length_and_chunked_arrive_decoded_and_reframed():
             b"POST /a HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\n\r\n",
             b"hello",
             b"POST /b HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n",
-            b"2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n",
+            b"5\r\nabcde\r\n0\r\n\r\n",
         ] == h.upstream.received
 
 
@@ -696,3 +698,76 @@ async def test_an_upload_cut_off_by_its_client_never_looks_whole():
         await over.wait()
 
         assert seen.endswith(b"2\r\nab\r\n")
+
+
+async def test_a_burst_of_requests_leaves_others_their_turn():
+    """Somebody else is served long before thousands of pipelined requests are."""
+    refused = b"GET /deny HTTP/1.1\r\nHost: h\r\n\r\n"
+    async with house(repeats(OK)) as h:
+        greedy, other = await h.connect(), await h.connect()
+        await greedy.send(refused * 6000)
+        await other.send(refused)
+        answers = b""
+        async with asyncio.timeout(20):
+            reader = asyncio.ensure_future(other.read_head())  # noqa: TID251
+            while not reader.done():
+                answers += await greedy.reader.read(4096)
+            waited = statuses(answers)
+            while len(statuses(answers)) < 6000:
+                answers += await greedy.reader.read(1 << 20)
+        greedy.writer.close()
+        other.writer.close()
+
+        assert (await reader).startswith(b"HTTP/1.1 401 ")
+        assert len(waited) < 3000
+        assert [b"401"] * 6000 == statuses(answers)
+
+
+async def test_a_body_in_crumbs_arrives_whole_and_in_turns():
+    """A hundred thousand one-byte chunks, and a request behind them."""
+    got: list[bytes] = []
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        while not b"".join(got[-2:]).endswith(b"0\r\n\r\n"):
+            got.append(await reader.read(1 << 16))
+        writer.write(OK)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+
+    post = b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with house(script) as h:
+        answer = await h.exchange(post + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n" + LAST)
+        body = ChunkedDecoder()
+        payload = b"".join(body.feed(b"".join(got)))
+
+        assert [b"200", b"200"] == statuses(answer)
+        assert b"x" * 100_000 == payload
+
+
+async def test_pipelining_faster_than_the_answers_is_held_back():
+    """What waits its turn is bounded: the client cannot send on (PIPELINE_LIMIT)."""
+    release = asyncio.Event()
+
+    async def script(reader, writer):
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await release.wait()
+            writer.write(OK)
+
+    async with house(script) as h:
+        client = await h.connect()
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                while sent < 64 << 20:
+                    client.writer.write(GET * 1000)
+                    await client.writer.drain()
+                    sent += len(GET) * 1000
+        (connection,) = h.front.connections
+        held = len(connection._buffer)
+        release.set()
+        client.writer.transport.abort()
+
+        assert sent < 64 << 20
+        assert held < 1 << 20
