@@ -49,8 +49,9 @@ admin_option = click.option(
 admin_token_option = click.option(
     "--admin-token",
     envvar="GATEWAY_ADMIN_TOKEN",
+    show_envvar=True,
     required=True,
-    help="Its token; better in the environment as GATEWAY_ADMIN_TOKEN.",
+    help="Its token; better in the environment.",
 )
 
 

@@ -105,13 +105,14 @@ token-gateway demo: three providers, one gateway. Ctrl-C ends it. FOR DEVELOPMEN
 
 Paste into another terminal (in this folder):
 
+export GATEWAY_ADMIN_TOKEN={admin_token}
+
 # melon: music. Allowed, in the header and in the query; missing scope; revoked.
 T=$({command} token --provider melon --scope "streaming user-like-read"{base})
 curl -i -H "Authorization: Bearer $T" http://melon.localhost:{proxy}/oauth/likes
 curl -i "http://melon.localhost:{proxy}/oauth/delivery/streaming_path.json?access_token=$T"
 curl -o track.wav -r 0-999999 -H "Authorization: Bearer $T" http://melon.localhost:{proxy}/oauth/delivery/tracks/1
 curl -i -H "Authorization: Bearer $T" http://melon.localhost:{proxy}/oauth/playlists
-export GATEWAY_ADMIN_TOKEN={admin_token}
 echo "$T" | {command} revoke --provider melon --token-file -{desk}
 curl -i -H "Authorization: Bearer $T" http://melon.localhost:{proxy}/oauth/likes
 
@@ -126,9 +127,8 @@ curl -i -H "Authorization: Bearer $T" -H "Device-Serial-Number: {device}" http:/
 T=$({command} token --provider ottm --scope openid{base})
 curl -i -H "Authorization: Bearer $T" http://ottm.localhost:{proxy}/membership/v1/me
 curl -i -H "Authorization: Bearer $T" http://ottm.localhost:{proxy}/membership/v1/benefits
+# why? The whole decision, without serving the request; then revoked:
+echo "$T" | {command} explain GET http://ottm.localhost/membership/v1/me --token-file -{desk}
 echo "$T" | {command} revoke --provider ottm --token-file -{desk}
 curl -i -H "Authorization: Bearer $T" http://ottm.localhost:{proxy}/membership/v1/me
-
-# Why? The whole decision, without serving the request.
-echo "$T" | {command} explain GET http://ottm.localhost/membership/v1/me --token-file -{desk}
 """

@@ -149,7 +149,8 @@ def test_every_printed_command_exists_with_its_options(ports):
     for name, *given in map(shlex.split, found):
         # What the printed `export` puts in the environment.
         secret = ["--admin-token", "t"] if name == "revoke" else []
-        with main.commands[name].make_context(name, [*given, *secret]) as context:
+        command, parent = main.commands[name], main.make_context("it", ["check"])
+        with command.make_context(name, [*given, *secret], parent) as context:
             assert context.params.get("provider", "melon") in PROVIDERS
     assert {"token", "revoke", "explain"} == {line.split()[0] for line in found}
 

@@ -384,6 +384,19 @@ async def test_a_second_stop_does_not_wait(tmp_path, singer):
     assert 1 == cut(tmp_path)
 
 
+async def test_closing_lets_go_of_every_connection(tmp_path):
+    """Also of those that never asked for anything, and though nobody drained."""
+    async with (
+        serving(public(), tmp_path) as (server, app),
+        connected(server) as (reader, _),
+    ):
+        await until(lambda: len(app.front))
+        await server.close()
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(5):
+                assert b"" == await reader.read()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_in_good_order(tmp_path, number):
     """Kubernetes sends the one, Ctrl-C the other."""

@@ -57,6 +57,10 @@ def expand(text: str, sources: Sources) -> Expansion:
         if found["env"]:
             references.append(f"${{env:{found['env']}}}")
             value = sources.environ.get(found["env"], "")
+            if "${" in (found["default"] or ""):
+                # Else the text of the inner reference would be the value, or secret.
+                problems.append(f"{references[-1]}: expected a default without ${{")
+                return ""
             if not value and found["default"] is not None:
                 return found["default"]
             if found["env"] not in sources.environ:

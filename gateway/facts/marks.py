@@ -92,7 +92,7 @@ class Marks:
         if not self._count:
             return False
         if self._held[MarkKind.TOKEN] and any(
-            self._find(MarkKind.TOKEN, provider, name(token).hex())
+            self._find(MarkKind.TOKEN, provider, name(_essence(token)).hex())
             for name in self._named(provider)
         ):
             return True
@@ -137,7 +137,7 @@ class Marks:
         self, provider: str, token: str, expires_at: float | None = None
     ) -> Mark:
         """Make the mark for a token at hand; `expires_at` is its `exp`, if known."""
-        name = Fingerprint(self._secrets[0], Kind.MARK, provider)(token).hex()
+        name = Fingerprint(self._secrets[0], Kind.MARK, provider)(_essence(token)).hex()
         return self.mark(MarkKind.TOKEN, provider, name, expires_at)
 
     async def add(self, mark: Mark) -> None:
@@ -208,3 +208,11 @@ class Marks:
                 del marks[key]
         self._count = sum(map(len, self._held.values()))
         return self._count < before
+
+
+def _essence(token: str) -> str:
+    """Give what a token's mark must name: of a JWT, all but the signature.
+
+    An ECDSA signature (r, s) is as good as (r, n - s): the same token has two texts.
+    """
+    return token.rpartition(".")[0] if token.count(".") == 2 else token

@@ -128,7 +128,7 @@ class Guards:
 
     async def _hold(self, visit: Visitor, permit: Permit) -> None:
         try:
-            body = await _whole_body(visit)
+            body = await _whole_body(visit, permit.route.body_limit_bytes)
             if isinstance(body, Reason):
                 visit.answer_denial(deny(permit.route, body))
             elif permit.route.kind is RouteKind.OAUTH_TOKEN:
@@ -155,11 +155,15 @@ class Guards:
         visit.answer_whole(fetched.head, fetched.body, failure=failure)
 
     def _teaches(self, visit: Visitor, permit: Permit) -> bool:
-        """Tell whether this upstream is the provider's own token endpoint."""
-        endpoint = self._teachers.get(permit.route.provider)
-        if endpoint is None:
+        """Tell whether this upstream is the provider's own token endpoint.
+
+        The client must not choose the virtual host: configuration names it.
+        """
+        route, upstream = permit.route, visit.pool(permit).settings
+        endpoint = self._teachers.get(route.provider)
+        if endpoint is None or (upstream.host is None and route.host.startswith("*")):
             return False
-        origins = set(visit.pool(permit).settings.origins)
+        origins = set(upstream.origins)
         path = upstream_target(visit.request.target, permit).partition(b"?")[0]
         return origins == {endpoint.origin} and path == endpoint.path
 
@@ -266,7 +270,9 @@ class Guards:
         )
         pool = visit.pool(permit)
         try:
-            return await fetch(pool, visit.request.method, request + body)
+            return await fetch(
+                pool, visit.request.method, request + body, permit.route.timeouts
+            )
         except (UpstreamUnavailable, TimeoutError, MessageError) as error:
             reason = next(
                 reason for kind, reason in _REASONS if isinstance(error, kind)
@@ -287,16 +293,17 @@ def _without_coding(headers: list[Header]) -> list[Header]:
     return [header for header in headers if header[0] != b"accept-encoding"]
 
 
-async def _whole_body(visit: Visitor) -> bytes | Reason:
-    """Read the request's body, up to 64 KiB."""
+async def _whole_body(visit: Visitor, limit: int) -> bytes | Reason:
+    """Read the request's body, up to the route's limit (0: none) and 64 KiB."""
+    limit = min(limit or BODY_LIMIT, BODY_LIMIT)
     parsed = visit.parsed
     if parsed is None or not parsed.body:
         return b""
-    if parsed.body > BODY_LIMIT:
+    if parsed.body > limit:
         return Reason.BODY_TOO_LARGE
     collector = _BodyCollector()
     visit.connection.attach(collector)
-    visit.connection.read_body(limit=BODY_LIMIT)
+    visit.connection.read_body(limit=limit)
     return await collector.done
 
 

@@ -19,6 +19,7 @@ and for people.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -30,6 +31,11 @@ from gateway.values import Exchange
 
 RECORD_BYTES: Final = 1024
 """What a waiting record is taken to weigh besides its path."""
+
+_QUERY: Final = re.compile(r"\?|%3[Ff]|;")
+"""Where a query begins, or what a slip makes of one: tokens were seen behind all."""
+
+_MAY_HOLD_QUERY: Final = re.compile(rb"\?|%3[Ff]|;")
 
 _encoder: Final = msgspec.json.Encoder()
 
@@ -64,7 +70,7 @@ def as_json(exchanges: Sequence[Exchange]) -> bytes:
         lines = _encoder.encode_lines(exchanges)
     except UnicodeEncodeError:  # a lone surrogate
         lines = b""
-    if lines.isascii() and b"?" not in lines and lines:
+    if lines.isascii() and lines and not _MAY_HOLD_QUERY.search(lines):
         return lines
     return b"".join(map(_careful, exchanges))
 
@@ -92,7 +98,7 @@ def _short(exchange: Exchange) -> bytes:
 
 
 def _without_query(path: str) -> str:
-    return path.partition("?")[0]
+    return _QUERY.split(path, maxsplit=1)[0]
 
 
 def _weigh(exchange: Exchange) -> int:

@@ -37,6 +37,7 @@ FRAMES: Final = 6
 """How many calls of a failure are told, the innermost last."""
 
 _FOREIGN_PART: Final = re.compile(r"[<(\[{'\"].*", re.DOTALL)
+_ACCEPTED: Final = re.compile(r"2\d\d|cancelled")
 _ANSWERED: Final = re.compile(r"2\d\d|4(?!29)\d\d|cancelled")
 
 
@@ -79,7 +80,9 @@ class Log:
         self, provider: str, endpoint: str, code: str, seconds: float
     ) -> None:
         """Warn of a provider that failed to answer a question."""
-        if not _ANSWERED.fullmatch(code):
+        # Userinfo refuses tokens by 4xx; elsewhere it is our request that is refused.
+        answered = _ANSWERED if endpoint == "userinfo" else _ACCEPTED
+        if not answered.fullmatch(code):
             self.repeated(
                 "provider_failing",
                 (provider, endpoint, code),

@@ -13,7 +13,9 @@ from gateway.errors import MessageError
 
 _SIZE_LINE: Final = re.compile(
     # BWS before ";" is tolerated nowhere: it is the classic disagreement.
-    rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e]*)?"
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"(?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+    rb"(?:=(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|\"[\t \x21\x23-\x5b\x5d-\x7e]*\"))?)*"
 )
 _TRAILER_LINE: Final = re.compile(
     rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*"

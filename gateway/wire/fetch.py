@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from gateway.errors import MessageError
+from gateway.values import Timeouts
 from gateway.wire.message import ResponseHead
 from gateway.wire.pool import Pool
 
@@ -23,7 +24,9 @@ class Fetched(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-async def fetch(pool: Pool, method: str, request: bytes) -> Fetched:
+async def fetch(
+    pool: Pool, method: str, request: bytes, timeouts: Timeouts | None = None
+) -> Fetched:
     """Send one serialised request, head and body, and give the whole response.
 
     Never tried twice: these requests spend codes and tokens. Raises
@@ -33,7 +36,9 @@ async def fetch(pool: Pool, method: str, request: bytes) -> Fetched:
     # A fresh connection: an idle one may be closing, and this cannot be sent twice.
     connection = await pool.take(fresh=True)
     collector = _Collector()
-    connection.begin(collector, method, request, pool.settings.timeouts, whole=True)
+    connection.begin(
+        collector, method, request, timeouts or pool.settings.timeouts, whole=True
+    )
     try:
         return await collector.done
     except asyncio.CancelledError:

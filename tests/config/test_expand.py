@@ -115,3 +115,10 @@ def test_what_comes_in_is_never_expanded_again(value):
     expansion = expand("${env:A}", Sources(environ, Path("/nowhere")))
 
     assert Expansion(value, ("${env:A}",), (value,)) == expansion
+
+
+def test_a_default_holds_no_reference():
+    """Its text would become the value: a secret that everybody can read here."""
+    found = expand("${env:A:-${env:B}}", Sources({"B": "b"}, Path()))
+
+    assert ("${env:A}: expected a default without ${",) == found.problems

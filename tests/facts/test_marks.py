@@ -49,6 +49,14 @@ async def test_nothing_is_covered_without_marks(marks, clock):
     assert () == marks.list()
 
 
+async def test_a_jwt_is_marked_whatever_its_signature_looks_like(marks, clock):
+    """An ECDSA signature has a second, equally valid form."""
+    await marks.add(marks.mark_token("melon", "head.claims.signature", clock.now() + 9))
+
+    assert marks.covers("melon", "head.claims.another", None)
+    assert not marks.covers("melon", "head.others.signature", None)
+
+
 async def test_a_marked_token_is_refused(marks, clock):
     """This one, of this provider, known or not; nobody else's."""
     await marks.add(marks.mark_token("melon", "token", clock.now() + 240))

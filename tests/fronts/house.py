@@ -88,7 +88,8 @@ def public(path: str, **settings: Any) -> Route:
 
 def oauth(kind: RouteKind, path: str, *methods: str, **settings: Any) -> Route:
     """Make a guarded endpoint of the provider."""
-    return api(path, kind=kind, methods=frozenset(methods), **settings)
+    named = {"host": "books.example", **settings}
+    return api(path, kind=kind, methods=frozenset(methods), **named)
 
 
 ROUTES: tuple[Route, ...] = (
@@ -126,6 +127,14 @@ ROUTES: tuple[Route, ...] = (
         dialect="melon",
         guard=Guard(form="melon", https_only=True),
         strip_prefix=b"/melon",
+        add_prefix=b"/oauth",
+    ),
+    oauth(
+        RouteKind.OAUTH_TOKEN,
+        "/any/token",
+        "POST",
+        host="*",
+        strip_prefix=b"/any",
         add_prefix=b"/oauth",
     ),
     oauth(RouteKind.OAUTH_REVOKE, "/oauth/revoke", "POST"),

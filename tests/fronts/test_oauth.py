@@ -324,6 +324,17 @@ async def test_a_provider_without_an_endpoint_teaches_nothing():
         assert "<Guards: 0 teaching>" == repr(d.front.setup.guards)
 
 
+async def test_a_host_that_the_client_chooses_teaches_nothing():
+    """Another virtual host of the provider's origin could grant anything."""
+    async with door() as d:
+        d.upstream.answer = answering(GRANT)
+        told = await post(d, "/any/token", CODE)
+
+        assert 200 == told.status
+        assert b"/oauth/token" == d.upstream.only().target
+        assert not d.ledger.grants
+
+
 async def test_the_rewritten_path_is_the_one_that_counts():
     """A route with another prefix leads to the same endpoint."""
     async with door(trusted="127.0.0.0/8") as d:

@@ -255,3 +255,11 @@ def test_lost_lines_are_counted(clock):
         log.close()
 
     assert 1 == log.dropped
+
+
+def test_a_provider_that_refuses_us_is_told(output):
+    """401 from introspection is our own credentials' fault (RFC 7662 §2.3)."""
+    output.log.provider_request("main", "introspect", "401", 0.1)
+    output.log.provider_request("main", "introspect", "200", 0.1)
+
+    assert ["401"] == [told["code"] for told in output.events()]

@@ -542,6 +542,8 @@ def test_remembered_identities_are_bounded_and_never_mixed_up():
         told = rules._identity(
             Permit(route=Route(id="r"), facts=facts, credentials=None, source=Source.L1)
         )
+        assert told is not None
+        assert facts.subject is not None
         assert (b"x-auth-subject", facts.subject.encode()) == told[0]
 
     assert len(rules._told) < len(callers)
