@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench-routing lock clean
+.PHONY: help demo test check format bench bench-routing lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,13 @@ check: $(BIN)/pytest  ## format, lint, types and import contracts
 format: $(BIN)/pytest  ## rewrite the code as `check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+$(VENV)/.bench: $(BIN)/pytest
+	$(PIP) --editable '.[dev,bench]'
+	@touch $@
+
+bench: $(VENV)/.bench  ## the gateway beside its peers; make bench BENCH="--quick --only nginx"
+	@$(BIN)/python -m tests.benchmarks.bench $(BENCH)
 
 bench-routing: $(BIN)/pytest  ## decision time at 10 and at 10,000 routes
 	$(BIN)/python -m tests.benchmarks.bench_routing

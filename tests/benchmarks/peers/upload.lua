@@ -1,0 +1,3 @@
+-- One mebibyte with each request.
+wrk.method = "POST"
+wrk.body = string.rep("x", 1048576)
