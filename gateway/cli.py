@@ -333,6 +333,11 @@ def revoke(
         "POST", admin, "/api/revocations", admin_token, {"provider": provider, **wanted}
     )
     click.echo(json.dumps(mark, indent=2))
+    if "token" not in wanted:
+        click.echo(
+            "note: refresh tokens are the provider's and go on working: tell it too",
+            err=True,
+        )
 
 
 @main.command()

@@ -447,7 +447,7 @@ def test_a_refused_token_request_is_told_in_the_providers_words(listener):
     ],
 )
 def test_a_name_is_revoked(listener, options, named):
-    """The mark that was made is printed."""
+    """The mark that was made is printed, and what it cannot do (DESIGN §3)."""
     listener.says({"id": "m1", "kind": "subject"}, 201)
     done = run(
         "revoke", "--provider", "lab", *options, "--admin", listener.base, env=ADMIN
@@ -458,6 +458,7 @@ def test_a_name_is_revoked(listener, options, named):
     assert ("POST", "/api/revocations") == (method, path)
     assert f"Bearer {ADMIN['GATEWAY_ADMIN_TOKEN']}" == headers["Authorization"]
     assert {"provider": "lab", **named} == listener.asked()
+    assert "refresh tokens" in done.stderr
 
 
 def test_a_token_is_read_from_standard_input(listener):
@@ -473,6 +474,7 @@ def test_a_token_is_read_from_standard_input(listener):
     assert 0 == done.exit_code
     assert {"provider": "lab", "token": TOKEN} == listener.asked()
     assert TOKEN not in done.output
+    assert "" == done.stderr
 
 
 def test_a_token_is_read_from_a_file(listener, tmp_path):

@@ -18,6 +18,7 @@ Why `add` and `lift` are coroutines: the marks of this process are all there are
 now; once processes share them, it takes a word with the store to make one.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -35,6 +36,9 @@ UNKNOWN_LIFE: Final = 100 * 365 * 86_400.0
 """How long, in seconds, a mark lives when nobody knows how long a token may: as good
 as for ever, since nugu's live for 68 years. A configured `lifetime` is what lets marks
 go; without one they may fill the set, which is loud, where an early end is silent."""
+
+# RFC 7515 §7.1; the header is an object, and `{` is `e` and one of these in base64url.
+_JWT: Final = re.compile(r"e[w-z0-9_-][A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 _NAMED_BY: Final = (
     (MarkKind.SUBJECT, "subject"),
@@ -214,5 +218,6 @@ def _essence(token: str) -> str:
     """Give what a token's mark must name: of a JWT, all but the signature.
 
     An ECDSA signature (r, s) is as good as (r, n - s): the same token has two texts.
+    Three parts alone make no JWT: every PASETO begins with `v2.local.` or its kin.
     """
-    return token.rpartition(".")[0] if token.count(".") == 2 else token
+    return token.rpartition(".")[0] if _JWT.fullmatch(token) else token

@@ -51,10 +51,19 @@ async def test_nothing_is_covered_without_marks(marks, clock):
 
 async def test_a_jwt_is_marked_whatever_its_signature_looks_like(marks, clock):
     """An ECDSA signature has a second, equally valid form."""
-    await marks.add(marks.mark_token("melon", "head.claims.signature", clock.now() + 9))
+    await marks.add(marks.mark_token("melon", "eyJh.claims.signature", clock.now() + 9))
 
-    assert marks.covers("melon", "head.claims.another", None)
-    assert not marks.covers("melon", "head.others.signature", None)
+    assert marks.covers("melon", "eyJh.claims.another", None)
+    assert not marks.covers("melon", "eyJh.others.signature", None)
+
+
+@pytest.mark.parametrize("form", ["v2.local.{}", "v4.public.{}", "a.b.{}", "e.b.{}"])
+async def test_three_parts_alone_make_no_jwt(marks, clock, form):
+    """To revoke one PASETO must not revoke them all."""
+    await marks.add(marks.mark_token("melon", form.format("one"), clock.now() + 9))
+
+    assert marks.covers("melon", form.format("one"), None)
+    assert not marks.covers("melon", form.format("another"), None)
 
 
 async def test_a_marked_token_is_refused(marks, clock):

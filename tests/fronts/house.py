@@ -137,6 +137,13 @@ ROUTES: tuple[Route, ...] = (
         strip_prefix=b"/any",
         add_prefix=b"/oauth",
     ),
+    oauth(
+        RouteKind.OAUTH_TOKEN,
+        "/tight/token",
+        "POST",
+        body_limit_bytes=100,
+        timeouts=Timeouts(first_byte=0.05),
+    ),
     oauth(RouteKind.OAUTH_REVOKE, "/oauth/revoke", "POST"),
     oauth(RouteKind.OAUTH_USERINFO, "/oauth/userinfo", "GET"),
 )

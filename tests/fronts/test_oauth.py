@@ -324,6 +324,35 @@ async def test_a_provider_without_an_endpoint_teaches_nothing():
         assert "<Guards: 0 teaching>" == repr(d.front.setup.guards)
 
 
+@pytest.mark.parametrize("length", [True, False])
+async def test_a_routes_own_body_limit_counts(length):
+    """Announced or found while reading; the provider sees nothing."""
+    body = urlencode(CODE).encode()
+    async with door() as d:
+        if length:
+            told = await post(d, "/tight/token", body)
+        else:
+            chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+            head = request("POST /tight/token", FORM, "Transfer-Encoding: chunked")
+            (told,) = read_responses(await d.exchange(head + chunks))
+
+        assert 413 == told.status
+        assert not d.upstream.raw
+
+
+async def test_a_routes_own_deadline_counts():
+    """A provider that is too slow for this route is a 504."""
+
+    async def script(reader, writer):
+        await reader.read()
+
+    async with door(script) as d:
+        form = {"grant_type": "client_credentials", "client_id": "a"}
+        told = await post(d, "/tight/token", form)
+
+        assert 504 == told.status
+
+
 async def test_a_host_that_the_client_chooses_teaches_nothing():
     """Another virtual host of the provider's origin could grant anything."""
     async with door() as d:

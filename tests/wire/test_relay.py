@@ -7,6 +7,7 @@ import pytest
 
 from gateway.values import Timeouts, WireLimits
 from gateway.wire.chunked import ChunkedDecoder
+from gateway.wire.downstream import PIPELINE_LIMIT
 from tests.wire.harness import house, repeats, replies, until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\nhi"
@@ -771,3 +772,36 @@ async def test_pipelining_faster_than_the_answers_is_held_back():
 
         assert sent < 64 << 20
         assert held < 1 << 20
+
+
+async def test_much_that_is_sent_before_the_101_reaches_the_tunnel_whole():
+    """What was held back meanwhile is read on (PIPELINE_LIMIT)."""
+    switched = asyncio.Event()
+    got = 0
+
+    async def script(reader, writer):
+        nonlocal got
+        await reader.readuntil(b"\r\n\r\n")
+        await switched.wait()
+        writer.write(
+            b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+        )
+        while got < 400_000:
+            got += len(await reader.read(1 << 16))
+        writer.close()
+
+    upgrade = (
+        b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n"
+        b"Upgrade: websocket\r\n\r\n"
+    )
+    async with house(script) as h:
+        client = await h.connect()
+        await client.send(upgrade + b"x" * 400_000)
+        (connection,) = h.front.connections
+        await until(lambda: len(connection._buffer) > PIPELINE_LIMIT)
+        switched.set()
+        answer = await client.read_all()
+        client.writer.close()
+
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert 400_000 == got
