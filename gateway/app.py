@@ -5,12 +5,13 @@ a loaded configuration this builds everything that serves it, each part given on
 promises it needs.
 """
 
+import asyncio
 import hashlib
 import importlib
 import pkgutil
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +45,7 @@ from gateway.fronts.visit import Reception, Setup
 from gateway.gatekeeper import Gatekeeper
 from gateway.observe.logs import Log
 from gateway.observe.metrics import Metrics
+from gateway.observe.upstreams import UpstreamLog, UpstreamMetrics
 from gateway.ports import Observer, Store, Verifier, VerifierContext
 from gateway.provider_http import ProviderClient
 from gateway.rules.forwarded import TrustedProxies
@@ -95,6 +97,7 @@ class App:
         deadlines: Deadlines,
         log: Log,
         observers: tuple[Observer, ...] = (),
+        make_marks: Callable[..., Marks] = Marks,
     ) -> None:
         config = loaded.config
         self.config = config
@@ -115,10 +118,10 @@ class App:
             for name, provider in config.providers.items()
         }
         self.sources = self._sources()
-        self.marks = Marks(self._secrets, clock=self.clock, terms=self._terms())
+        self.marks = make_marks(self._secrets, clock=self.clock, terms=self._terms())
         self.routes = Routes(compile_routes(config))
         self.pools = {
-            name: Pool(settings, deadlines)
+            name: Pool(settings, deadlines, events=UpstreamLog(log))
             for name, settings in compile_upstreams(config).items()
         }
         self._dialects = plugins(gateway.dialects)
@@ -134,6 +137,10 @@ class App:
 
     def __repr__(self) -> str:
         return f"<App: {len(self.routes)} routes>"
+
+    async def start(self) -> None:
+        """Find every upstream, and begin to look after them."""
+        await asyncio.gather(*(pool.start() for pool in self.pools.values()))
 
     async def close(self) -> None:
         """Let go of every connection."""
@@ -235,6 +242,7 @@ class App:
 
     def _watch(self) -> None:
         metrics = self.metrics
+        self.metrics_registry.register(UpstreamMetrics(self.pools.values))
         metrics.configured(_digest(self.config), (route.id for route in self.routes))
         metrics.watch("http_requests_in_flight", lambda: self.reception.in_flight)
         metrics.watch("revocation_marks", lambda: len(self.marks.list()))

@@ -10,6 +10,8 @@ import contextlib
 import json
 import os
 import shutil
+import signal
+import socket
 import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from importlib.metadata import version
@@ -86,7 +88,19 @@ def main() -> None:
 def run(path: Path) -> None:
     """Run the gateway."""
     loaded = _load(path, os.environ)
-    _run(_serve(loaded))
+    _run(_serve(loaded) if loaded.config.workers == 1 else _look_after(loaded))
+
+
+@main.command(hidden=True)
+@click.option("--link", type=int, required=True)
+@click.option("--door", type=int, required=True)
+@click.option("--number", type=int, required=True)
+def worker(link: int, door: int, number: int) -> None:
+    """Serve clients for a parent, through what was inherited from it."""
+    # Signals are for the parent, which tells us what to do about them.
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, signal.SIG_IGN)
+    _run(_work(link, door, number))
 
 
 @main.command()
@@ -154,6 +168,34 @@ async def _serve(loaded: "Loaded", told: str = "") -> None:
         if access_log is not None:
             access_log.close()
         log.close()
+
+
+async def _look_after(loaded: "Loaded") -> None:
+    from gateway.app import SystemClock  # noqa: PLC0415 -- likewise
+    from gateway.observe.logs import configure  # noqa: PLC0415
+    from gateway.workers.parent import Parent, command  # noqa: PLC0415
+    from gateway.workers.post import Pace  # noqa: PLC0415
+
+    log = configure(loaded.config.log.level, sys.stderr, SystemClock(), worker=0)
+    asyncio.get_running_loop().set_exception_handler(log.loop_failure)
+    for warning in loaded.warnings:
+        log.warning("configuration", text=warning)
+    parent = Parent(loaded, log=log, command=command(), pace=Pace())
+    try:
+        await parent.start()
+        await parent.serve()
+    except BaseException:
+        await parent.close()
+        raise
+    finally:
+        log.close()
+
+
+async def _work(link: int, door: int, number: int) -> None:
+    from gateway.workers.worker import Worker  # noqa: PLC0415 -- likewise
+
+    ends = socket.socket(fileno=link), socket.socket(fileno=door)
+    await Worker(*ends, number).live()
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

@@ -24,6 +24,7 @@ from gateway.rules.policy import (
     deny_unrouted,
     is_recent_enough,
     judge,
+    rules_for,
 )
 from gateway.rules.routing import Routes
 from gateway.values import (
@@ -68,6 +69,7 @@ class Gatekeeper:
         self._sources = sources
         self._revocations = revocations
         self._clock = clock
+        self._rules = {route.id: rules_for(route) for route in routes}
 
     def __repr__(self) -> str:
         return f"<Gatekeeper: {len(self._routes)} routes>"
@@ -121,9 +123,11 @@ class Gatekeeper:
         knowledge = self._sources[route.provider].recall(token)
         if route.kind is _USERINFO:
             return self._admit_userinfo(route, credentials, knowledge)
-        rule = route.require.device
-        device = None if rule is None else named_device(head, rule)
-        if knowledge is not None and self._suffices(route, knowledge):
+        require = route.require
+        device = None if require.device is None else named_device(head, require.device)
+        if knowledge is not None and (
+            require.max_fact_age is None or self._suffices(route, knowledge)
+        ):
             return self._judge(route, credentials, device, knowledge)
         if self._revocations.covers(route.provider, token, None):
             return deny(route, Reason.REVOKED)
@@ -150,7 +154,7 @@ class Gatekeeper:
             return deny(route, found.reason, source=knowledge.source)
         revoked = self._revocations.covers(route.provider, credentials.token, found)
         case = Case(route, found, self._clock.now(), revoked, device)
-        return judge(case, credentials, knowledge.source)
+        return judge(case, credentials, knowledge.source, self._rules[route.id])
 
     def _admit_userinfo(
         self, route: Route, credentials: Credentials, knowledge: Knowledge | None

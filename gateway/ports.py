@@ -69,6 +69,10 @@ class CacheEvents(Protocol):
         """Count an answer given: `active`, `inactive` or `error`, and who said so."""
         ...
 
+    def recalled(self, provider: str, method: str) -> None:
+        """Count good facts found in memory: a hit and a validation in one."""
+        ...
+
     def coalesced(self, provider: str) -> None:
         """Count a caller that shared another's question."""
         ...

@@ -76,6 +76,7 @@ class ProviderClient:
         self._budget = _BUDGET
         self._events = events or _Unobserved()
         self._opened: aiohttp.ClientSession | None = None
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<ProviderClient {self._provider}: {self._waiting} waiting>"
@@ -87,7 +88,8 @@ class ProviderClient:
         await self.close()
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Let go of every connection; whoever still asks gets no answer."""
+        self._closed = True
         if self._opened is not None:
             await self._opened.close()
 
@@ -200,6 +202,8 @@ class ProviderClient:
         return _NoReply(code, f"{self._provider}: {told}", again=again)
 
     def _session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise self._no_reply("closed", "nobody is asked any more")
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls, limit=self._at_once),

@@ -1,15 +1,21 @@
 """Listeners and their life: open, serve, drain, close. Floor 5.
 
 Order matters. Opening: status first, so that probes are answered from the start, then
-admin, then the clients' door. Ending (SIGTERM or SIGINT): readiness goes off, what is
-already queued is accepted, the door is closed, every answer says `Connection: close`,
-and what still runs at the deadline is cut. A second signal does not wait.
+admin, then the clients' door. Ending (SIGTERM or SIGINT): readiness goes off, nobody
+new is let in, every answer says `Connection: close`; what was on its way arrives (who
+is queued is accepted, a request on a connection that seemed idle is answered); then
+the door and idle connections are closed, and what still runs at the deadline is cut.
+A second signal does not wait.
 """
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import signal
+import socket
+import struct
+from asyncio.trsock import TransportSocket
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -19,19 +25,63 @@ from gateway.admin.views import admin_app
 from gateway.app import App
 from gateway.config.addresses import Address
 from gateway.errors import GatewayError
+from gateway.fronts.bounded import BoundedSite
 from gateway.fronts.status import status_app
+from gateway.listeners import Door
 from gateway.tasks import spawn
 from gateway.wire.deadlines import Deadlines
-from gateway.wire.downstream import Downstream
 
-BACKLOG: Final = 1024
-_ACCEPT_QUEUED: Final = 0.2
-"""Seconds in which connections that the kernel already accepted are taken in."""
+_ARRIVING: Final = 0.5
+"""Seconds in which what was on its way when the end began arrives: the last packet of
+a handshake, a request on a connection that has been kept alive."""
 _STORE_CHECK: Final = 5.0
+
+_SO_ATTACH_FILTER: Final = 26
+_SYN_DROPPED: Final = tuple(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the byte of flags
+        (0x54, 0, 0, 0x12),  # of SYN and ACK
+        (0x15, 0, 1, 0x02),  # is it SYN alone?
+        (0x06, 0, 0, 0),  # then drop it
+        (0x06, 0, 0, 0xFFFFFFFF),  # else take all of it
+    )
+)
 
 
 class CannotListen(GatewayError):
     """A listener's address cannot be had; the message says which and what to do."""
+
+
+class Windows:
+    """The listeners that are not for clients."""
+
+    def __init__(self) -> None:
+        self._runners: list[web.AppRunner] = []
+        self.addresses: dict[str, Address] = {}
+        """Where each is, by name."""
+
+    def __repr__(self) -> str:
+        return f"<Windows: {', '.join(map(str, self.addresses.values()))}>"
+
+    async def open(
+        self, name: str, address: Address, application: web.Application
+    ) -> None:
+        """Open one; raises `CannotListen`."""
+        runner = web.AppRunner(
+            application, access_log=None, handler_cancellation=True, shutdown_timeout=1
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        with clear(name, address):
+            await BoundedSite(runner, address.host, address.port).start()
+        # Port 0 lets the system choose: tell which one it chose.
+        self.addresses[name] = address._replace(port=runner.addresses[0][1])
+
+    async def close(self) -> None:
+        """Close all, the last one first."""
+        for runner in reversed(self._runners):
+            await runner.cleanup()
 
 
 class Server:
@@ -40,13 +90,13 @@ class Server:
     def __init__(self, app: App, deadlines: Deadlines) -> None:
         self._app = app
         self._deadlines = deadlines
-        self._runners: list[web.AppRunner] = []
-        self._door: asyncio.Server | None = None
+        self._windows = Windows()
+        self._door: Door | None = None
         self._checking: asyncio.Task[None] | None = None
         self._store_up = True
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
-        self.addresses: dict[str, Address] = {}
+        self.addresses = self._windows.addresses
         self.started = False
         self.draining = False
         app.metrics.watch("draining", lambda: self.draining)
@@ -65,44 +115,30 @@ class Server:
     async def start(self) -> None:
         """Open every listener; raises `CannotListen`."""
         app, listen = self._app, self._app.config.listen
-        await self._open(
-            "status", listen.status, status_app(self, app.metrics_registry)
-        )
+        status = status_app(self, app.metrics_registry)
+        await self._windows.open("status", listen.status, status)
         admin = admin_app(
             explainer=app.explainer,
             desk=app.desk,
             token=app.config.admin.token,
             hosts=(listen.admin.host,),
         )
-        await self._open("admin", listen.admin, admin)
-        self._store_up = await app.store_answers()
-        self._checking = spawn(self._watch_store(), name="watch-store")
-        loop = asyncio.get_running_loop()
-        with _clear("proxy", listen.proxy):
-            self._door = await loop.create_server(
-                lambda: Downstream(app.front, app.limits, self._deadlines),
-                listen.proxy.host,
-                listen.proxy.port,
-                backlog=BACKLOG,
-            )
-        bound = self._door.sockets[0].getsockname()
-        self.addresses["proxy"] = listen.proxy._replace(port=bound[1])
-        self.started = True
+        await self._windows.open("admin", listen.admin, admin)
+        await self.open_door()
         told = {name: str(address) for name, address in self.addresses.items()}
         app.log.info("listening", **told)
 
-    async def _open(
-        self, name: str, address: Address, application: web.Application
-    ) -> None:
-        runner = web.AppRunner(
-            application, access_log=None, handler_cancellation=True, shutdown_timeout=1
-        )
-        await runner.setup()
-        self._runners.append(runner)
-        with _clear(name, address):
-            await web.TCPSite(runner, address.host, address.port).start()
-        # Port 0 lets the system choose: tell which one it chose.
-        self.addresses[name] = address._replace(port=runner.addresses[0][1])
+    async def open_door(self, inherited: socket.socket | None = None) -> None:
+        """Let clients in, by a socket of one's own or one that was inherited."""
+        app, listen = self._app, self._app.config.listen
+        self._store_up = await app.store_answers()
+        await app.start()
+        self._checking = spawn(self._watch_store(), name="watch-store")
+        self._door = Door(app, self._deadlines)
+        with clear("proxy", listen.proxy):
+            await self._door.open(inherited)
+        self.addresses["proxy"] = self._door.address
+        self.started = True
 
     async def _watch_store(self) -> None:
         while True:
@@ -130,40 +166,69 @@ class Server:
     def stop(self) -> None:
         """End in good order; a second call ends at once."""
         if self._stop.is_set():
-            self._hurry.set()
+            self.hurry()
         self._stop.set()
+
+    def hurry(self) -> None:
+        """Wait for nobody any more while draining."""
+        self._hurry.set()
 
     async def drain(self) -> None:
         """Let what was begun finish, for as long as the configuration allows."""
         self.draining = True
         deadline = self._app.config.drain.deadline
         self._app.log.info("draining", seconds=deadline, open=len(self._app.front))
-        self._app.front.drain()
-        await asyncio.sleep(_ACCEPT_QUEUED)
+        self._app.front.last_call()
         if self._door is not None:
-            self._door.close()
+            for each in self._door.sockets:
+                turn_away(each)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
+                await self._let_arrive()
+                if self._door is not None:
+                    self._door.close()
+                self._app.front.drain()
                 # Polled: it ends in two ways, and only while the process ends.
                 while len(self._app.front) and not self._hurry.is_set():  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
+    async def _let_arrive(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ARRIVING):
+                await self._hurry.wait()
+
     async def close(self) -> None:
         """Cut what is left, and let go of everything."""
         if self._door is not None:
-            self._door.close()
+            self._door.abort()
         cut = self._app.reception.in_flight
         self._app.front.abort()
         if self._checking is not None:
             self._checking.cancel()
-        for runner in reversed(self._runners):
-            await runner.cleanup()
+        await self._windows.close()
         await self._app.close()
         self._app.log.info("stopped", cut=cut)
 
 
+def turn_away(listener: socket.socket | TransportSocket) -> None:
+    """Let nobody new knock at a listening socket; who has knocked is queued as before.
+
+    Closing a listener resets the connections in its queue, and while it accepts there
+    is always one more. So the kernel is told to drop packets that begin a handshake
+    (a classic BPF program on the TCP header): what has begun completes, and who comes
+    now tries again a second later and finds nobody, which is a refusal and no reset.
+    Where the system cannot do that, the moment of the race stays.
+    """
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    program = ctypes.create_string_buffer(b"".join(_SYN_DROPPED))
+    told = struct.pack("HL", len(_SYN_DROPPED), ctypes.addressof(program))
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, told)
+
+
 @contextlib.contextmanager
-def _clear(name: str, address: Address) -> Iterator[None]:
+def clear(name: str, address: Address) -> Iterator[None]:
     """Say which listener could not be opened, and what to do about it."""
     try:
         yield

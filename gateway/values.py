@@ -7,12 +7,29 @@ are Unix seconds (`…_at`), lengths are plain floats.
 """
 
 import enum
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import msgspec
 
 Header = tuple[bytes, bytes]
 """One header line: the lower-cased name and the value without outer whitespace."""
+
+Notes = dict[object, Any]
+"""What pure rules read in a request's header lines, each under a key of its own.
+
+A kept-alive client repeats its lines; whoever finds its note there need not read them
+again. A note depends on nothing but the lines, the connection and its own key.
+"""
+
+
+_JOIN_FIELD: Final = b": ".join
+
+
+def header_lines(headers: Iterable[Header]) -> bytes:
+    """Write headers as they stand in a message, each with its line end."""
+    lines = b"\r\n".join(map(_JOIN_FIELD, headers))
+    return lines + b"\r\n" if lines else b""
 
 
 class Secret(str):
@@ -167,7 +184,8 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `host` is canonical: lower case, no port, no trailing dot. `authority` is the Host
     value as received. `peer` is the client's address (behind trusted hops, theirs);
-    `scheme` is `http` or `https` as the listener or a trusted hop says.
+    `scheme` is `http` or `https` as the listener or a trusted hop says. Heads with the
+    same header lines, from the same peer, may share their `notes`.
     """
 
     method: str
@@ -177,6 +195,7 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     headers: list[Header]
     peer: str
     scheme: str
+    notes: Notes = {}
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of one header, by lower-case name, in order."""
@@ -447,18 +466,65 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
-    """One address of an upstream."""
+    """One target of an upstream, as it is configured.
+
+    `scheme` is `http`, `https` or `unix` (HTTP over the socket whose path is `host`).
+    `resolved` tells that every address its name has is a server of its own.
+    """
 
     scheme: str
     host: str
     port: int
+    resolved: bool = False
+
+    def __str__(self) -> str:
+        if self.scheme == "unix":
+            return f"unix:{self.host}"
+        return f"{'dns:' * self.resolved}{self.scheme}://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """Give what a Host header for it says (RFC 9110 §7.2)."""
+        if self.scheme == "unix":
+            return "localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """How a target is asked whether it is well: `GET target`, without any token.
+
+    Out after `unhealthy` failures in a row, in again after `healthy` successes: a
+    status within `status` (first and last), told within `timeout` seconds.
+    """
+
+    target: bytes
+    interval: float = 5.0
+    timeout: float = 1.0
+    healthy: int = 2
+    unhealthy: int = 3
+    status: tuple[int, int] = (200, 299)
+
+
+class UpstreamTls(msgspec.Struct, frozen=True, kw_only=True):
+    """How TLS is spoken to an upstream's `https` targets: files, and names.
+
+    Without `ca_file` the system's authorities are trusted; `server_name` replaces the
+    target's own host, for SNI and in what the certificate must be for.
+    """
+
+    ca_file: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    server_name: str | None = None
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A named group of equal origins. `host` replaces the Host header when set.
 
-    `connections` caps the connections to one origin; `waiting` the requests that may
-    queue for one; `keepalive` is how long an idle connection is kept, in seconds.
+    `connections` caps the connections to one address; `waiting` the requests that may
+    queue for one; `keepalive` is how long an idle connection is kept and
+    `resolve_interval` how old the addresses of a resolved origin grow, in seconds.
     """
 
     name: str
@@ -468,7 +534,9 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 256
     waiting: int = 256
     keepalive: float = 30.0
-    ca_file: str | None = None
+    tls: UpstreamTls = UpstreamTls()
+    health: HealthCheck | None = None
+    resolve_interval: float = 5.0
 
 
 class WireLimits(msgspec.Struct, frozen=True, kw_only=True):

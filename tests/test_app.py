@@ -358,7 +358,7 @@ async def test_the_metrics_show_what_is_true_now(tmp_path):
         before = readings()
         await decided(app, token())
         await app.desk.revoke("lab", MarkKind.SUBJECT, Secret("bob"))
-        app.reception.begun()
+        app.reception.in_flight += 1
 
         assert [0, 0, 0] == before
         assert [1, 1, 1] == readings()
@@ -374,7 +374,7 @@ async def test_every_exchange_is_told_to_the_metrics_and_to_the_observers(tmp_pa
             told.append(exchange)
 
     async with wired(one(LOCAL), tmp_path, observers=(Observer(),)) as app:
-        app.reception.begun()
+        app.reception.in_flight += 1
         app.reception.ended(EXCHANGE)
         counted = reading(
             app, "http_requests_total", route="read", method="GET", code="200"

@@ -3,6 +3,7 @@ import contextlib
 import json
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import aiohttp
 import pytest
 
 from gateway.app import App
-from gateway.server import CannotListen, Server
+from gateway.server import CannotListen, Server, turn_away
 from gateway.tasks import running, spawn
 from gateway.wire.deadlines import Deadlines
 from tests.facts.doubles import Cupboard
@@ -96,6 +97,34 @@ async def connected(
         writer.close()
 
 
+async def answered(line: socket.socket) -> bytes:
+    """Send a request on a connection that is there; give all that comes."""
+    line.sendall(REQUEST)
+    reader, writer = await asyncio.open_connection(sock=line)
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def knocked(port: int, after: float) -> str:
+    """Come after so many seconds; tell how it went."""
+    await asyncio.sleep(after)
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return "refused"
+    writer.write(b"GET /other HTTP/1.1\r\nHost: h\r\n\r\n")
+    try:
+        answer = await reader.read()
+    except ConnectionResetError:
+        return "reset"
+    finally:
+        writer.close()
+    return "served" if answer.startswith(b"HTTP/1.1 404 ") else repr(answer)
+
+
 @asynccontextmanager
 async def half_heard(
     server: Server, singer: Singer
@@ -130,6 +159,16 @@ def refuses(port: int) -> bool:
     """Tell whether nobody takes connections there."""
     with socket.socket() as line:
         return line.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def is_refused(port: int) -> bool:
+    """Tell whether a client is refused, once it has an answer at all."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
 
 
 async def until(met: Callable[[], object]) -> None:
@@ -307,7 +346,8 @@ async def test_what_was_begun_is_finished(tmp_path, singer):
             ready = (await probes(server))["/readyz"]
             shown = app.metrics_registry.get_sample_value("gateway_draining")
             told_of = repr(server)
-            await until(lambda: refuses(server.addresses["proxy"].port))
+            # Who knocks now is not heard; by the second knock the door is closed.
+            assert await is_refused(server.addresses["proxy"].port)
             assert not draining.done()
             singer.go.set()
             async with asyncio.timeout(5):
@@ -323,16 +363,77 @@ async def test_what_was_begun_is_finished(tmp_path, singer):
 
 
 async def test_who_is_already_queued_is_served_once_more(tmp_path, singer):
-    """While the door is still open, whoever comes is told to come no more."""
+    """And told to come no more."""
     singer.go.set()
     async with serving(public(singer.port), tmp_path) as (server, _):
+        # The loop does not turn between this and the drain: the kernel has queued them.
+        port = server.addresses["proxy"].port
+        queued = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+        draining = spawn(server.drain(), name="drain")
+        answers = await asyncio.gather(*map(answered, queued))
+        async with asyncio.timeout(5):
+            await draining
+
+    for answer in answers:
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+async def test_nobody_new_is_let_in_and_nobody_is_reset_at_the_door(tmp_path):
+    """However many knock while it closes: served, or refused before they said a word."""
+    async with serving(public(), tmp_path) as (server, _):
+        port = server.addresses["proxy"].port
+        crowd = asyncio.gather(*(knocked(port, 0.02 * turn) for turn in range(50)))
+        await asyncio.sleep(0.1)
+        await server.drain()
+        told = await crowd
+
+    assert {"served", "refused"} == set(told)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a filter of Linux sockets")
+@pytest.mark.parametrize(
+    ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_who_comes_to_a_door_that_turns_away_is_not_even_queued(family, host):
+    """So whoever has a connection has one that will be accepted."""
+    with socket.create_server((host, 0), family=family) as door:
+        place = door.getsockname()[:2]
+        early = socket.create_connection(place, timeout=5)
+        turn_away(door)
+        with pytest.raises(TimeoutError):
+            socket.create_connection(place, timeout=0.2)
+        early.sendall(b"hello")
+        accepted, _ = door.accept()
+        heard = accepted.recv(10)
+        accepted.close()
+        early.close()
+
+    assert b"hello" == heard
+
+
+def test_a_socket_without_handshakes_is_left_alone(tmp_path):
+    """A Unix domain socket has none that could be dropped."""
+    with socket.socket(socket.AF_UNIX) as door, socket.socket(socket.AF_UNIX) as line:
+        door.bind(str(tmp_path / "door"))
+        door.listen()
+        turn_away(door)
+        line.connect(str(tmp_path / "door"))
+
+
+async def test_a_request_on_its_way_to_a_kept_connection_is_answered(tmp_path, singer):
+    """It seemed idle when the end began; only then is the client told to go."""
+    singer.go.set()
+    async with (
+        serving(public(singer.port), tmp_path) as (server, app),
+        connected(server) as (reader, writer),
+    ):
+        await until(lambda: len(app.front))
         draining = spawn(server.drain(), name="drain")
         await until(lambda: server.draining)
-        async with connected(server) as (reader, writer):
-            writer.write(REQUEST)
-            async with asyncio.timeout(5):
-                answer = await reader.read()
+        writer.write(REQUEST)
         async with asyncio.timeout(5):
+            answer = await reader.read()
             await draining
 
     assert answer.startswith(b"HTTP/1.1 200 ")

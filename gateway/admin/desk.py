@@ -108,7 +108,7 @@ class Desk:
         """Make a mark, and drop the facts of a token that is at hand."""
         source = self._sources()[provider]
         if kind is MarkKind.TOKEN:
-            mark = self._marks.mark_token(provider, name, _expiry(source, name))
+            mark = self._marks.mark_token(provider, name, expiry(source, name))
         else:
             mark = self._marks.mark(kind, provider, str(name))
         await self._marks.add(mark)
@@ -127,7 +127,8 @@ class Desk:
         await self._marks.lift(mark.kind, mark.provider, mark.name)
 
 
-def _expiry(source: FactsSource, token: str) -> float | None:
+def expiry(source: FactsSource, token: str) -> float | None:
+    """Tell the `exp` of a token whose facts are at hand."""
     knowledge = source.recall(token)
     if knowledge is None or isinstance(knowledge.found, Invalid):
         return None

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
@@ -26,9 +26,22 @@ class Address(NamedTuple):
         return f"{host}:{self.port}"
 
 
+class UnixAddress(Address):
+    """A Unix domain socket: `host` is its path, and it has no port."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"unix:{self.host}"
+
+
 _ADDRESS: Final = re.compile(rf"({LABEL}(?:\.{LABEL})*|{IPV6}):([0-9]{{1,5}})")
+_UNIX: Final = re.compile(r"unix:(/[^\x00-\x1f]{1,99})")
+_LONGEST_PATH: Final = 100
+"""In bytes: the kernel has room for 108, on macOS for 104."""
+
 _ORIGIN: Final = re.compile(
-    rf"(https?)://([A-Za-z0-9._-]+|{IPV6})(?::([0-9]{{1,5}}))?/?"
+    rf"(dns:)?(https?)://([A-Za-z0-9._-]+|{IPV6})(?::([0-9]{{1,5}}))?/?"
 )
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -42,13 +55,33 @@ def parse_address(value: object) -> Address:
     raise expected("host:port, such as 127.0.0.1:8080")
 
 
+def parse_door(value: object) -> Address:
+    """Read `host:port`, `[v6]:port` or `unix:/path`."""
+    if isinstance(value, str) and value.startswith("unix:"):
+        found = _UNIX.fullmatch(value)
+        if found and len(found[1].encode()) <= _LONGEST_PATH:
+            return UnixAddress(found[1], 0)
+        raise expected(
+            "unix: and an absolute path of at most 100 bytes, "
+            "such as unix:/run/gateway/proxy.sock"
+        )
+    return parse_address(value)
+
+
 def parse_origin(value: object) -> Origin:
-    """Read `http[s]://host[:port]`: a target has no path, query or user."""
+    """Read `[dns:]http[s]://host[:port]` or `unix:/path`: no path, query or user."""
     if isinstance(value, str) and (found := _ORIGIN.fullmatch(value)):
-        port = int(found[3] or _PORTS[found[1]])
+        port = int(found[4] or _PORTS[found[2]])
         if 0 < port <= 65535:
-            return Origin(found[1], found[2].strip("[]").lower(), port)
-    raise expected("http://host:port or https://host:port, without a path")
+            host = found[3].strip("[]").lower()
+            return Origin(found[2], host, port, resolved=found[1] is not None)
+    found = _UNIX.fullmatch(value) if isinstance(value, str) else None
+    if found and len(found[1].encode()) <= _LONGEST_PATH:
+        return Origin("unix", found[1], 0)
+    raise expected(
+        "http://host:port or https://host:port, without a path; dns: in front of it "
+        "for every address of the host; or unix:/path/of/socket"
+    )
 
 
 def origin_of(url: str) -> Origin:
@@ -61,8 +94,13 @@ def origin_of(url: str) -> Origin:
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def parse_network(value: object) -> Network:
-    """Read a CIDR; one that holds everybody is refused."""
+def parse_network(value: object) -> Network | Literal["unix"]:
+    """Read a CIDR, or `unix`: whoever may open our Unix domain socket.
+
+    A network that holds everybody is refused.
+    """
+    if value == "unix":
+        return "unix"
     try:
         network = ipaddress.ip_network(value) if isinstance(value, str) else None
     except ValueError:
@@ -83,17 +121,31 @@ ListenAddress = Annotated[
 ]
 """`host:port` of a listener."""
 
+DoorAddress = Annotated[
+    Address,
+    PlainValidator(parse_door),
+    PlainSerializer(str),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^(?:{_ADDRESS.pattern}|{_UNIX.pattern})$"}
+    ),
+]
+"""`host:port` or `unix:/path` of the clients' listener."""
+
 Target = Annotated[
     Origin,
     PlainValidator(parse_origin),
-    WithJsonSchema({"type": "string", "pattern": f"^{_ORIGIN.pattern}$"}),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^(?:{_ORIGIN.pattern}|{_UNIX.pattern})$"}
+    ),
 ]
-"""Scheme, host and port of an upstream."""
+"""Where an upstream is: scheme, host and port, or a socket."""
 
 TrustedNetwork = Annotated[
-    Network, PlainValidator(parse_network), WithJsonSchema({"type": "string"})
+    Network | Literal["unix"],
+    PlainValidator(parse_network),
+    WithJsonSchema({"type": "string"}),
 ]
-"""A network in CIDR form."""
+"""A network in CIDR form, or `unix`."""
 
 
 Authority = Annotated[
@@ -104,6 +156,11 @@ Authority = Annotated[
     ),
 ]
 """What goes into a Host header."""
+
+ServerName = Annotated[
+    str, Text(rf"{LABEL}(?:\.{LABEL})*", "a host name, without a port")
+]
+"""Whose certificate is shown (RFC 6066 §3)."""
 
 CorsOrigin = Annotated[
     str,

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.config.addresses import origin_of
+from gateway.config.addresses import UnixAddress, origin_of
 from gateway.config.model import Config, Provider, Require, Route
 from gateway.config.registry import Registry
 from gateway.config.report import KeyPath, Report, suggest
@@ -88,6 +88,8 @@ def check(
     """Note everything that cannot work, and warn of what is unwise."""
     case = Case(config, registry, report, numbers)
     _store(case)
+    _door(case)
+    _workers(case)
     for name, provider in config.providers.items():
         _provider(case, ("providers", name), provider)
         _learning(case, name, provider)
@@ -103,7 +105,26 @@ def check(
     _equals(case)
 
 
-# ------------------------------------------------------------------------ providers
+# ------------------------------------------------------------------------ the process
+
+
+def _door(case: Case) -> None:
+    """Refuse to wait for a PROXY header from peers that can never come."""
+    listen = case.config.listen
+    on_unix = isinstance(listen.proxy, UnixAddress)
+    for number, peers in enumerate(listen.proxy_protocol):
+        if (peers == "unix") != on_unix:
+            wanted = "`unix`" if on_unix else "a network"
+            case.report.problem(
+                ("listen", "proxy_protocol", number),
+                f"expected {wanted}, since listen.proxy is {listen.proxy}",
+            )
+    for number, peers in enumerate(case.config.trusted_proxies):
+        if peers == "unix" and not on_unix:
+            case.report.problem(
+                ("trusted_proxies", number),
+                f"expected a network, since listen.proxy is {listen.proxy}",
+            )
 
 
 def _store(case: Case) -> None:
@@ -111,6 +132,26 @@ def _store(case: Case) -> None:
     if not case.config.store.url.startswith(known):
         # The URL itself may hold a password.
         case.report.problem(("store", "url"), f"expected one of {', '.join(known)}")
+
+
+def _workers(case: Case) -> None:
+    """Refuse several processes where each would know something else."""
+    if case.config.workers == 1:
+        return
+    if case.config.store.url.startswith("memory:"):
+        case.report.problem(
+            ("workers",),
+            "expected 1, or a store.url that processes share (redis://…): with "
+            "memory:// a grant learned by one worker is unknown to the others",
+        )
+    if isinstance(case.config.listen.proxy, UnixAddress):
+        case.report.problem(
+            ("workers",),
+            "expected 1, or host:port in listen.proxy, which can be shared",
+        )
+
+
+# ------------------------------------------------------------------------ providers
 
 
 def _provider(case: Case, path: KeyPath, provider: Provider) -> None:

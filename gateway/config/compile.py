@@ -5,16 +5,19 @@ Pydantic is left in what comes out.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
 from gateway.config import model
 from gateway.config.model import Config
+from gateway.config.upstreams import Health, Upstream, UpstreamTimeouts, parse_status
 from gateway.values import (
     ClaimRule,
     Cors,
     DeviceRule,
     Guard,
+    HealthCheck,
     IdentityHeaders,
     Requirements,
     Route,
@@ -22,6 +25,7 @@ from gateway.values import (
     Timeouts,
     TokenShape,
     UpstreamSettings,
+    UpstreamTls,
     WireLimits,
 )
 
@@ -42,7 +46,9 @@ def compile_upstreams(config: Config) -> Mapping[str, UpstreamSettings]:
             connections=upstream.connections,
             waiting=upstream.waiting,
             keepalive=upstream.keepalive,
-            ca_file=str(upstream.ca_file) if upstream.ca_file else None,
+            tls=_tls(upstream),
+            health=_health(upstream.health) if upstream.health else None,
+            resolve_interval=upstream.resolve_interval,
         )
         for name, upstream in config.upstreams.items()
     }
@@ -163,7 +169,30 @@ def _cors(cors: model.Cors, methods: frozenset[str]) -> Cors:
     )
 
 
-def _timeouts(timeouts: model.UpstreamTimeouts) -> Timeouts:
+def _tls(upstream: Upstream) -> UpstreamTls:
+    def told(file: Path | None) -> str | None:
+        return str(file) if file else None
+
+    return UpstreamTls(
+        ca_file=told(upstream.ca_file),
+        client_cert=told(upstream.client_cert),
+        client_key=told(upstream.client_key),
+        server_name=upstream.server_name,
+    )
+
+
+def _health(health: Health) -> HealthCheck:
+    return HealthCheck(
+        target=health.path.encode(),
+        interval=health.interval,
+        timeout=health.timeout,
+        healthy=health.healthy,
+        unhealthy=health.unhealthy,
+        status=parse_status(health.status),
+    )
+
+
+def _timeouts(timeouts: UpstreamTimeouts) -> Timeouts:
     return Timeouts(
         connect=timeouts.connect,
         first_byte=timeouts.first_byte,
@@ -171,7 +200,7 @@ def _timeouts(timeouts: model.UpstreamTimeouts) -> Timeouts:
     )
 
 
-def _route_timeouts(route: model.Route, upstream: model.Upstream) -> Timeouts | None:
+def _route_timeouts(route: model.Route, upstream: Upstream) -> Timeouts | None:
     """Give what the route says, and the upstream where it says nothing."""
     own = route.timeouts.model_dump(exclude_none=True)
     if not own:

@@ -9,7 +9,7 @@ in one route keeps nobody from learning what is wrong in another.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,18 +22,26 @@ from gateway.config.model import Config, language
 from gateway.config.registry import Registry
 from gateway.config.report import Report
 from gateway.config.wording import explain
+from gateway.errors import ConfigError
 
 # What a file must hold besides its tables, for these to be checked on their own.
 _FRAME: Final[Mapping[str, Any]] = {"version": 1, "secret": "-" * 32}
+_PROCESS: Final = {"workers", "store"}
 _NAMED_BY: Final = {"provider": "providers", "upstream": "upstreams"}
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration without problems, and what is unwise in it."""
+    """A configuration without problems, and what is unwise in it.
+
+    `document` is what was read, with its references put in, and `base` where its own
+    paths start from: `load_again` makes the same of them in another process.
+    """
 
     config: Config
     warnings: tuple[str, ...]
+    document: Value = field(repr=False)
+    base: Path
 
 
 def load(source: Path | str, registry: Registry, environ: Mapping[str, str]) -> Loaded:
@@ -58,7 +66,24 @@ def load(source: Path | str, registry: Registry, environ: Mapping[str, str]) -> 
     if config is None or report.problems:
         # Outside of `except`: Pydantic's error could show what it was given.
         raise report.error()
-    return Loaded(config, tuple(report.warnings()))
+    return Loaded(config, tuple(report.warnings()), given, directory(source))
+
+
+def load_again(document: Value, base: Path, registry: Registry) -> Loaded:
+    """Load what another process of ours has found good, without its files.
+
+    Raises `ConfigError` when something it names is not there any more.
+    """
+    try:
+        config = language(registry).model_validate(document, context={"base": base})
+    except ValidationError as error:
+        # Which values came from outside is not known here, so none is shown.
+        places = [details["loc"] for details in error.errors(include_input=False)]
+    else:
+        return Loaded(config, (), document, base)
+    raise ConfigError(
+        [f"{'.'.join(map(str, place))}: not what it was any more" for place in places]
+    )
 
 
 def _sound_part(given: Value, report: Report) -> tuple[dict[str, Any], Sequence[int]]:
@@ -87,4 +112,6 @@ def _sound_part(given: Value, report: Report) -> tuple[dict[str, Any], Sequence[
     routes = [] if ("routes",) in hurt else whole.get("routes", [])
     numbers = [n for n, route in enumerate(routes) if is_sound(n, route)]
     tables = {**sound, "routes": [routes[number] for number in numbers]}
+    if "workers" in whole and not {path[0] for path in hurt if path} & _PROCESS:
+        tables["workers"] = whole["workers"]
     return {**_FRAME, **tables}, numbers

@@ -18,11 +18,7 @@ from pydantic import (
 )
 
 from gateway.config.addresses import (
-    Address,
-    Authority,
     CorsOrigin,
-    ListenAddress,
-    Target,
     TrustedNetwork,
 )
 from gateway.config.fields import (
@@ -49,6 +45,7 @@ from gateway.config.fields import (
     SecretText,
     UpgradeToken,
 )
+from gateway.config.listeners import Listen
 from gateway.config.registry import Registry
 from gateway.config.units import (
     Duration,
@@ -57,20 +54,10 @@ from gateway.config.units import (
     Size,
     expected,
 )
+from gateway.config.upstreams import Upstream
 from gateway.values import LONGEST_CLOCK_SKEW, Access, RouteKind, Secret, TokenPlace
 
 # ------------------------------------------------------------------- the process
-
-
-class Listen(Model):
-    """Where listeners are opened."""
-
-    proxy: ListenAddress = Address("0.0.0.0", 8080)  # noqa: S104 -- the clients' door
-    """For clients."""
-    status: ListenAddress = Address("0.0.0.0", 9090)  # noqa: S104 -- kubelet, Prometheus
-    """/livez, /readyz, /startupz and /metrics, without authentication."""
-    admin: ListenAddress = Address("127.0.0.1", 9091)
-    """/api/explain and /api/revocations."""
 
 
 class Store(Model):
@@ -204,35 +191,6 @@ class Provider(Model):
 
 
 # ---------------------------------------------------------------------- upstreams
-
-
-class UpstreamTimeouts(Model):
-    """Deadlines towards an upstream."""
-
-    connect: PositiveDuration = 1.0
-    """To open a connection."""
-    first_byte: PositiveDuration = 30.0
-    """From the request to the response's head."""
-    idle: PositiveDuration = 60.0
-    """Without progress of a response."""
-
-
-class Upstream(Model):
-    """A group of equal servers."""
-
-    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
-    """Their addresses, without a path."""
-    host: Authority | None = None
-    """What the Host header says; without it the client's is kept."""
-    timeouts: UpstreamTimeouts = UpstreamTimeouts()
-    connections: Count = 256
-    """Connections to one target."""
-    waiting: Count = 256
-    """Requests that may wait for a connection."""
-    keepalive: Duration = 30.0
-    """How long an idle connection is kept."""
-    ca_file: ReadableFile | None = None
-    """Certificates (PEM) that are trusted instead of the system's."""
 
 
 class IdentityHeaders(Model):
@@ -375,10 +333,10 @@ class Route(Model):
 # ----------------------------------------------------------------------- the whole
 
 
-def _one_worker(value: object) -> Literal[1]:
-    if value in (1, "1") and not isinstance(value, bool):
-        return 1
-    raise expected("1 (this version runs one process; scale with replicas)")
+def _few(number: int) -> int:
+    if number > 64:
+        raise expected("at most 64 workers")
+    return number
 
 
 LongSecret = Annotated[Secret, SecretString(32)]
@@ -405,8 +363,8 @@ class Config(Model):
     timeouts: ClientTimeouts = ClientTimeouts()
     drain: Drain = Drain()
     log: Log = Log()
-    workers: Annotated[Literal[1], BeforeValidator(_one_worker)] = 1
-    """Processes; this version runs one."""
+    workers: Annotated[Count, AfterValidator(_few)] = 1
+    """Processes that serve clients; with more than one another looks after them."""
     providers: dict[Name, Provider] = Field(default_factory=dict)
     """Who issues tokens, by name."""
     upstreams: dict[Name, Upstream] = Field(default_factory=dict)

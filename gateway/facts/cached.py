@@ -148,8 +148,7 @@ class CachedFacts:
         monotonic, now = self._clock.monotonic(), self._clock.now()
         knowledge = self._facts.find(name, monotonic, now)
         if knowledge is not None:
-            self._events.cache("l1", "hit")
-            self._events.validation(self._provider, self._method, "l1", "active")
+            self._events.recalled(self._provider, self._method)
             return knowledge
         knowledge = self._negatives.find(name, monotonic, now)
         if knowledge is not None:

@@ -59,8 +59,9 @@ class Fingerprint:
     def __call__(self, token: str) -> bytes:
         """Give the token's name in memory: 32 bytes."""
         # On every request: the key and the prefix are hashed once, then copied.
+        raw = token.encode("utf-8", "surrogatepass")
         hasher = self._prefix.copy()
-        hasher.update(framed(token))
+        hasher.update(len(raw).to_bytes(8, "big") + raw)
         return hasher.digest()
 
     def store_key(self, token: str) -> str:

@@ -22,6 +22,9 @@ class Uncounted:
     def cache(self, tier: str, result: str) -> None:
         """Let it pass."""
 
+    def recalled(self, provider: str, method: str) -> None:
+        """Let it pass."""
+
     def validation(self, provider: str, method: str, source: str, result: str) -> None:
         """Let it pass."""
 

@@ -44,6 +44,7 @@ from gateway.values import (
     RequestHead,
     RouteKind,
     TokenFacts,
+    header_lines,
 )
 from gateway.wire.downstream import Downstream
 from gateway.wire.fetch import BODY_LIMIT, Fetched, fetch
@@ -265,7 +266,9 @@ class Guards:
             visit.request.method,
             upstream_target(visit.request.target, permit),
             # We must be able to read the answer.
-            [*_without_coding(headers), (b"accept-encoding", b"identity")],
+            header_lines(
+                [*_without_coding(headers), (b"accept-encoding", b"identity")]
+            ),
             body=len(body),
         )
         pool = visit.pool(permit)

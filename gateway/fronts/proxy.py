@@ -59,9 +59,15 @@ class ProxyFront:
 
     # ------------------------------------------------------------ for the server
 
-    def drain(self) -> None:
+    def last_call(self) -> None:
         """Make every coming answer the last of its connection."""
         self._draining = True
+        for connection in self._connections:
+            connection.closing = True
+
+    def drain(self) -> None:
+        """Likewise, and close the connections on which nothing is under way."""
+        self.last_call()
         for connection in list(self._connections):
             connection.close_when_idle()
 

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from typing import Final
 
@@ -23,11 +23,15 @@ from gateway.rules.cors import cors_headers
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules, requested_tunnel, upstream_target
 from gateway.rules.policy import deny
-from gateway.rules.target import canonical_host, parse_target, split_absolute
+from gateway.rules.target import (
+    canonical_host,
+    familiar_target,
+    parse_target,
+    split_absolute,
+)
 from gateway.tasks import spawn
 from gateway.values import (
     Answer,
-    Decision,
     Denial,
     Exchange,
     Header,
@@ -37,6 +41,7 @@ from gateway.values import (
     RouteKind,
     Source,
     TokenPlace,
+    header_lines,
 )
 from gateway.wire.downstream import Downstream
 from gateway.wire.message import ParsedHead, ResponseHead, serialise_response
@@ -46,6 +51,7 @@ from gateway.wire.relay import Plan, Relay
 _API: Final = RouteKind.API
 _USERINFO: Final = RouteKind.OAUTH_USERINFO
 _QUERY: Final = TokenPlace.QUERY
+_NOBODY: Final = Source.NONE
 # TRACE sends the client's credentials back (RFC 9110 §9.3.8); CONNECT asks for a
 # tunnel through us, whatever its target looks like (§9.3.6).
 _NEVER_RELAYED: Final = frozenset({"TRACE", "CONNECT"})
@@ -59,11 +65,11 @@ _DECISIONS: Final = {
     Reason.UPSTREAM_TIMEOUT: "allow",
 }
 
-Serialise = Callable[[bytes], bytes]
-"""Makes a response head of its framing lines."""
+_Sender = tuple[str, bytes, str, str]
+"""Canonical host, authority, the client's address, scheme."""
 
 
-class Setup(msgspec.Struct, frozen=True, kw_only=True):
+class Setup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Everything a configuration decides. A visit keeps the one it began with."""
 
     gatekeeper: Gatekeeper
@@ -100,30 +106,11 @@ class Reception:
             self._date = (second, formatdate(second, usegmt=True).encode())
         return self._date[1]
 
-    def begun(self) -> None:
-        """Count a visit in."""
-        self.in_flight += 1
-
     def ended(self, exchange: Exchange) -> None:
         """Count it out, and tell the observers."""
         self.in_flight -= 1
         for observer in self._observers:
             observer.observe(exchange)
-
-
-class Ending(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """How a visit ended, for its record.
-
-    `response_bytes` None means: as many as the wire has counted.
-    """
-
-    status: int
-    decision: str
-    reason: str
-    denial: Denial | None = None
-    upstream_wait: float = 0.0
-    response_bytes: int | None = None
-    failure: str = ""
 
 
 class Visit:
@@ -157,7 +144,7 @@ class Visit:
         self.permit: Permit | None = None
         self.request_id = reception.request_id()
         self.started_at = connection.head_at or reception.time()
-        reception.begun()
+        reception.in_flight += 1
 
     def __repr__(self) -> str:
         return f"<Visit {self.request_id.decode()}>"
@@ -174,61 +161,60 @@ class Visit:
             return
         self.head = head
         decision = self.setup.gatekeeper.decide(head)
-        if isinstance(decision, Pending):
+        if isinstance(decision, Permit):
+            self._permitted(decision)
+        elif isinstance(decision, Pending):
             _ = spawn(self._settle(decision), name="settle")
         elif isinstance(decision, Answer):
-            ending = Ending(
-                status=decision.status, decision="allow", reason="preflight"
-            )
-            self._answer(decision, ending)
+            # Recorded first: writing the answer may already begin the next request.
+            self._end(decision.status, "allow", "preflight")
+            self._answer(decision)
         else:
-            self._decided(decision)
+            self.answer_denial(decision)
 
     async def _settle(self, pending: Pending) -> None:
         try:
             decision = await self.setup.gatekeeper.settle(pending)
             if self.connection.gone:
-                self._end(_client_gone("client gone"))
+                self._end_gone("client gone")
+            elif isinstance(decision, Permit):
+                self._permitted(decision)
             else:
-                self._decided(decision)
+                self.answer_denial(decision)
         except Exception as error:  # noqa: BLE001 -- the outermost door
             self.fault(error)
 
-    def _decided(self, decision: Decision) -> None:
-        if isinstance(decision, Denial):
-            self.answer_denial(decision)
-            return
-        self.permit = decision
-        if decision.route.kind is _API or decision.route.kind is _USERINFO:
-            self.relay(decision)
+    def _permitted(self, permit: Permit) -> None:
+        self.permit = permit
+        if permit.route.kind is _API or permit.route.kind is _USERINFO:
+            self.relay(permit)
         else:
-            self.setup.guards.guard(self, decision)
+            self.setup.guards.guard(self, permit)
 
     def _request_head(self, parsed: ParsedHead) -> RequestHead | Reason:
         if parsed.method in _NEVER_RELAYED:
             return Reason.METHOD_NOT_ALLOWED
-        raw, authority = parsed.target, b""
-        if not raw.startswith(b"/"):
+        raw, notes = parsed.target, parsed.notes
+        if raw.startswith(b"/"):
+            sender = notes.get(self.setup)
+            if sender is None:
+                sender = notes[self.setup] = self._sender(parsed, b"")
+        else:
             # RFC 9112 §3.2.2: the authority of an absolute target replaces Host.
             absolute = split_absolute(raw)
             if absolute is None:
                 return Reason.BAD_TARGET
-            authority, raw = absolute
-        for name, value in parsed.headers:
-            if name == b"host":
-                authority = authority or value
-                # RFC 9112 §3.2: an invalid Host is a 400, whatever the target says.
-                if canonical_host(value) is None:
-                    return Reason.BAD_MESSAGE
-        host = canonical_host(authority) if authority else ""
-        target = parse_target(raw)
-        if host is None or target is None:
+            # Notes are of header lines alone, and this says something else.
+            authority, raw, notes = *absolute, {}
+            sender = self._sender(parsed, authority)
+        if isinstance(sender, Reason):
+            return sender
+        # A query may hold a token, and those are not for keeping.
+        read = parse_target if b"?" in raw else familiar_target
+        target = read(raw)
+        if target is None:
             return Reason.BAD_TARGET
-        peer, scheme = self.connection.peer, self.connection.scheme
-        proxies = self.setup.proxies
-        if proxies and proxies.trusts(peer):
-            peer = proxies.client(parsed.headers) or peer
-            scheme = proxies.scheme(parsed.headers) or scheme
+        host, authority, peer, scheme = sender
         return RequestHead(
             method=parsed.method,
             target=target,
@@ -237,7 +223,26 @@ class Visit:
             headers=parsed.headers,
             peer=peer,
             scheme=scheme,
+            notes=notes,
         )
+
+    def _sender(self, parsed: ParsedHead, authority: bytes) -> _Sender | Reason:
+        """Read whom the request asks, who it comes from, and how."""
+        for name, value in parsed.headers:
+            if name == b"host":
+                authority = authority or value
+                # RFC 9112 §3.2: an invalid Host is a 400, whatever the target says.
+                if canonical_host(value) is None:
+                    return Reason.BAD_MESSAGE
+        host = canonical_host(authority) if authority else ""
+        if host is None:
+            return Reason.BAD_TARGET
+        peer, scheme = self.connection.peer, self.connection.scheme
+        proxies = self.setup.proxies
+        if proxies and proxies.trusts(peer):
+            peer = proxies.client(parsed.headers) or peer
+            scheme = proxies.scheme(parsed.headers) or scheme
+        return host, authority, peer, scheme
 
     # ------------------------------------------------------------------- relaying
 
@@ -247,15 +252,12 @@ class Visit:
 
     def upstream_headers(self, permit: Permit) -> list[Header] | Reason:
         """Give the headers for the upstream of a permitted request."""
-        head = self.request
-        proxies = self.setup.proxies
-        behind_proxy = proxies and proxies.trusts(self.connection.peer)
         return self.setup.headers.upstream_headers(
-            head,
+            self.request,
             permit,
             request_id=self.request_id,
             host=self.pool(permit).settings.host,
-            hop=self.connection.peer.encode() if behind_proxy else b"",
+            hop=self._hop(),
         )
 
     def relay(self, permit: Permit) -> None:
@@ -266,33 +268,51 @@ class Visit:
         if 0 < route.body_limit_bytes < parsed.body:
             self.answer_denial(deny(route, Reason.BODY_TOO_LARGE))
             return
-        headers = self.upstream_headers(permit)
-        if isinstance(headers, Reason):
-            self.answer_denial(deny(route, headers, facts=permit.facts))
+        head, setup = self.request, self.setup
+        if head.method == "OPTIONS" and head.values(b"max-forwards") == [b"0"]:
+            # RFC 9110 §7.6.2: we are the last to hear this.
+            self._end(204, "allow", "max_forwards")
+            self._answer(Answer(204, (), b""))
             return
-        head = self.request
+        pool = setup.pools[route.upstream]
+        lines = setup.headers.upstream_lines(
+            head,
+            permit,
+            request_id=self.request_id,
+            host=pool.settings.host,
+            hop=self._hop(),
+        )
+        if isinstance(lines, Reason):
+            self.answer_denial(deny(route, lines, facts=permit.facts))
+            return
         upgrade = requested_tunnel(head, route) if parsed.upgrade else None
-        now = self._reception.time()
         plan = Plan(
             target=upstream_target(head.target, permit),
-            headers=headers,
+            lines=lines,
             timeouts=route.timeouts,
             body_limit=route.body_limit_bytes,
             upgrade=upgrade or b"",
-            ends_at=self._ends_at(permit, now),
             end_with_token=route.end_with_token,
         )
-        Relay(self, self.connection, self.pool(permit), parsed, plan).start(now)
+        Relay(self, self.connection, pool, parsed, plan).start(self._reception.time())
 
-    def _ends_at(self, permit: Permit, now: float) -> float | None:
-        facts = permit.facts
-        if facts is None or facts.expires_at is None:
+    def _hop(self) -> bytes:
+        """Give the address of the trusted proxy that stands between, if one does."""
+        proxies, peer = self.setup.proxies, self.connection.peer
+        return peer.encode() if proxies and proxies.trusts(peer) else b""
+
+    def ends_at(self) -> float | None:
+        """Tell when what is bound to the token's life must end (`RelayOwner`)."""
+        permit = self.permit
+        facts = None if permit is None else permit.facts
+        if permit is None or facts is None or facts.expires_at is None:
             return None
-        left = facts.expires_at + permit.route.clock_skew - self._reception.clock.now()
-        return now + left
+        reception = self._reception
+        left = facts.expires_at + permit.route.clock_skew - reception.clock.now()
+        return reception.time() + left
 
-    def response_headers(self, head: ResponseHead) -> list[Header]:
-        """Give the upstream's headers for the client (`RelayOwner`)."""
+    def response_lines(self, head: ResponseHead) -> bytes:
+        """Give the upstream's header lines for the client (`RelayOwner`)."""
         permit = self.permit
         cors: tuple[Header, ...] = ()
         by_query = False
@@ -301,15 +321,17 @@ class Visit:
             by_query = credentials is not None and credentials.place is _QUERY
             if permit.route.cors is not None:
                 cors = cors_headers(permit.route, self.request)
-        headers = self.setup.headers.response_headers(
-            head.headers,
-            request_id=self.request_id,
-            cors=cors,
-            query_token=by_query,
+        lines = header_lines(
+            self.setup.headers.response_headers(
+                head.headers,
+                request_id=self.request_id,
+                cors=cors,
+                query_token=by_query,
+            )
         )
-        if head.status >= 200 and not any(name == b"date" for name, _ in headers):
-            headers.append((b"date", self._reception.date()))
-        return headers
+        if head.status >= 200 and not head.dated:
+            return lines + b"date: %b\r\n" % self._reception.date()
+        return lines
 
     def relayed(self, relay: Relay) -> None:
         """Take note of the end of a relay (`RelayOwner`)."""
@@ -317,13 +339,11 @@ class Visit:
         public = permit is None or permit.facts is None
         wait = relay.first_byte_at - relay.sent_at if relay.first_byte_at else 0.0
         self._end(
-            Ending(
-                status=relay.status or 499,
-                decision="allow",
-                reason="public" if public else "ok",
-                upstream_wait=wait,
-                failure=relay.failure,
-            )
+            relay.status or 499,
+            "allow",
+            "public" if public else "ok",
+            upstream_wait=wait,
+            failure=relay.failure,
         )
 
     def relay_failed(self, relay: Relay, reason: Reason) -> None:
@@ -343,60 +363,49 @@ class Visit:
     def answer_denial(self, denial: Denial, *, failure: str = "") -> None:
         """Word a denial and send it."""
         if self.connection.gone:
-            self._end(_client_gone(failure or "client gone"))
+            self._end_gone(failure or "client gone")
             return
         answer = self.setup.dialects[denial.dialect].answer(denial)
         if denial.route is not None and denial.route.cors is not None and self.head:
             cors = cors_headers(denial.route, self.head)
             answer = msgspec.structs.replace(answer, headers=(*answer.headers, *cors))
-        ending = Ending(
-            status=answer.status,
-            decision=_DECISIONS.get(denial.reason, "deny"),
-            reason=denial.reason.value,
+        self._end(
+            answer.status,
+            _DECISIONS.get(denial.reason, "deny"),
+            denial.reason,
             denial=denial,
             response_bytes=0 if self.connection.bodiless else len(answer.body),
             failure=failure,
         )
-        self._answer(answer, ending)
+        self._answer(answer)
 
-    def _answer(self, answer: Answer, ending: Ending) -> None:
-        headers = [
-            *answer.headers,
-            (b"X-Request-Id", self.request_id),
-            (b"Date", self._reception.date()),
-        ]
-
-        def serialise(framing: bytes) -> bytes:
-            return serialise_response(answer.status, b"", headers, framing)
-
-        # Recorded first: writing the answer may already begin the next request.
-        self._end(ending)
-        self._write(serialise, answer.status, answer.body)
+    def _answer(self, answer: Answer) -> None:
+        lines = b"%bX-Request-Id: %b\r\nDate: %b\r\n" % (
+            header_lines(answer.headers),
+            self.request_id,
+            self._reception.date(),
+        )
+        self._write(answer.status, b"", lines, answer.body)
 
     def answer_whole(self, head: ResponseHead, body: bytes, *, failure: str) -> None:
         """Send an upstream's response that was read whole."""
-        headers = self.response_headers(head)
-
-        def serialise(framing: bytes) -> bytes:
-            return serialise_response(head.status, head.phrase, headers, framing)
-
         self._end(
-            Ending(
-                status=head.status,
-                decision="allow",
-                reason="public",
-                response_bytes=len(body),
-                failure=failure,
-            )
+            head.status, "allow", "public", response_bytes=len(body), failure=failure
         )
-        self._write(serialise, head.status, body)
+        self._write(head.status, head.phrase, self.response_lines(head), body)
 
-    def _write(self, serialise: Serialise, status: int, body: bytes) -> None:
+    def _write(self, status: int, phrase: bytes, lines: bytes, body: bytes) -> None:
+        connection = self.connection
         if status in (204, 304):
-            self.connection.start_bodiless(serialise)
-            self.connection.finish()
+            framing, body = connection.bodiless_framing(), b""
+        elif connection.bodiless:
+            framing, body = connection.framing(0, len(body)), b""
         else:
-            self.connection.answer(serialise, body)
+            framing = connection.framing(len(body), None)
+        connection.start(serialise_response(status, phrase, lines, framing))
+        if body:
+            connection.send(body)
+        connection.finish()
 
     def fault(self, error: Exception) -> None:
         """Answer for a fault of ours, and report it."""
@@ -404,50 +413,61 @@ class Visit:
         loop.call_exception_handler({"message": "visit crashed", "exception": error})
         if self._ended or self.connection.begun or self.connection.gone:
             self.connection.abort()
-            self._end(Ending(status=500, decision="error", reason="internal"))
+            self._end(500, "error", "internal")
             return
         self.answer_denial(Denial(reason=Reason.INTERNAL), failure="crashed")
 
-    def _end(self, ending: Ending) -> None:
+    def _end_gone(self, failure: str) -> None:
+        # 499 is nginx's word for it; nobody hears it.
+        self._end(499, "error", "client_gone", failure=failure)
+
+    def _end(
+        self,
+        status: int,
+        decision: str,
+        reason: str,
+        *,
+        denial: Denial | None = None,
+        upstream_wait: float = 0.0,
+        response_bytes: int | None = None,
+        failure: str = "",
+    ) -> None:
+        """Make the record, once. `response_bytes` None: as many as the wire counted."""
         if self._ended:
             return
         self._ended = True
-        self._reception.ended(self._exchange(ending))
-
-    def _exchange(self, ending: Ending) -> Exchange:
-        head, permit, denial = self.head, self.permit, ending.denial
-        route, source, client = None, Source.NONE, None
+        head, permit, connection = self.head, self.permit, self.connection
+        route, source, client = None, _NOBODY, None
         if permit is not None:
             route, source = permit.route, permit.source
-            client = permit.facts.client if permit.facts is not None else None
+            client = None if permit.facts is None else permit.facts.client
         elif denial is not None:
             route, source, client = denial.route, denial.source, denial.client
-        sent = ending.response_bytes
-        duration = self._reception.time() - self.started_at
-        return Exchange(
-            request_id=self.request_id.decode(),
-            started_at=self._reception.clock.now() - duration,
-            duration=duration,
-            upstream_wait=ending.upstream_wait,
-            method=head.method if head is not None else "",
-            host=head.host if head is not None else "",
-            path=head.target.path.decode("latin-1") if head is not None else "",
-            status=ending.status,
-            decision=ending.decision,
-            reason=ending.reason,
-            source=source.value,
-            route=route.id if route is not None else "",
-            provider=route.provider if route is not None else "",
-            upstream=permit.route.upstream if permit is not None else "",
-            client=client or "",
-            peer=head.peer if head is not None else self.connection.peer,
-            scheme=head.scheme if head is not None else self.connection.scheme,
-            request_bytes=self.connection.received,
-            response_bytes=self.connection.sent if sent is None else sent,
-            failure=ending.failure,
+        reception = self._reception
+        duration = reception.time() - self.started_at
+        reception.ended(
+            Exchange(
+                request_id=self.request_id.decode(),
+                started_at=reception.clock.now() - duration,
+                duration=duration,
+                upstream_wait=upstream_wait,
+                method="" if head is None else head.method,
+                host="" if head is None else head.host,
+                path="" if head is None else head.target.path.decode("latin-1"),
+                status=status,
+                decision=decision,
+                reason=reason,
+                source=source,
+                route="" if route is None else route.id,
+                provider="" if route is None else route.provider,
+                upstream="" if permit is None else permit.route.upstream,
+                client=client or "",
+                peer=connection.peer if head is None else head.peer,
+                scheme=connection.scheme if head is None else head.scheme,
+                request_bytes=connection.received,
+                response_bytes=(
+                    connection.sent if response_bytes is None else response_bytes
+                ),
+                failure=failure,
+            )
         )
-
-
-def _client_gone(failure: str) -> Ending:
-    # 499 is nginx's word for it; nobody hears it.
-    return Ending(status=499, decision="error", reason="client_gone", failure=failure)

@@ -11,6 +11,7 @@ by the same names, and stay what they are from release to release:
     route, provider, upstream           ids in the configuration, empty when unknown
     client, peer                        the token's client; the address
     failure                             what broke, in our words
+    worker                              which one, where there are several
 
 No token is in a record, and a query is cut off even if a door let one slip. Whatever
 bytes a client sent, JSON escapes keep them inside their string, and ASCII keeps
@@ -41,13 +42,26 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 class AccessLog:
-    """Keeps `ports.Observer`: one line to `sink` per exchange."""
+    """Keeps `ports.Observer`: one line to `sink` per exchange.
 
-    def __init__(self, sink: Sink, *, capacity_bytes: int = CAPACITY_BYTES) -> None:
+    `worker` is the number of one of several processes that write to it.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        capacity_bytes: int = CAPACITY_BYTES,
+        worker: int | None = None,
+    ) -> None:
         encode: Callable[[Sequence[Exchange]], bytes]
         encode = as_text if sink.isatty() else as_json
         self._writer = LineWriter(
-            sink, encode=encode, weigh=_weigh, capacity_bytes=capacity_bytes
+            sink,
+            encode=encode if worker is None else _numbered(encode, worker),
+            weigh=_weigh,
+            capacity_bytes=capacity_bytes,
+            shared=worker is not None,
         )
 
     @property
@@ -78,6 +92,14 @@ def as_json(exchanges: Sequence[Exchange]) -> bytes:
 def as_text(exchanges: Sequence[Exchange]) -> bytes:
     """Give one short line per exchange for a person at a terminal."""
     return b"".join(map(_short, exchanges))
+
+
+def _numbered(
+    encode: Callable[[Sequence[Exchange]], bytes], worker: int
+) -> Callable[[Sequence[Exchange]], bytes]:
+    """Add the member `worker` to every line: no line has a line's end within."""
+    end = b',"worker":%d}\n' % worker
+    return lambda exchanges: encode(exchanges).replace(b"}\n", end)
 
 
 def _careful(exchange: Exchange) -> bytes:

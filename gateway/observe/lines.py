@@ -7,13 +7,21 @@ counted, and never a request. What waits is bounded in bytes.
 Why a thread and not a non-blocking descriptor: that flag belongs to the open file,
 which a terminal or the parent process may share. Why items and not finished lines:
 one call encodes a whole batch in C, so the interpreter lock is held for microseconds.
+
+Where processes share an output they take turns, by a lock on the output itself: a
+pipe that is full takes the bytes of several writers in any order, and of what is
+longer than PIPE_BUF (4 KiB, and a path alone may be 8) in pieces. The lock is the
+kernel's, so it dies with its holder. Why not one process that writes for all: it
+would be in the way of every line, and its death the end of what others still tell.
 """
 
+import contextlib
+import fcntl
 import os
 import select
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -42,7 +50,7 @@ class LineWriter(Generic[Item]):
     """A bounded queue of items and the thread that writes them as lines.
 
     `encode` is total and gives whole lines; `weigh` says how many bytes an item
-    holds while it waits.
+    holds while it waits; `shared` tells that other processes write to `sink` too.
     """
 
     def __init__(
@@ -52,12 +60,14 @@ class LineWriter(Generic[Item]):
         encode: Callable[[Sequence[Item]], bytes],
         weigh: Callable[[Item], int],
         capacity_bytes: int = CAPACITY_BYTES,
+        shared: bool = False,
     ) -> None:
         # Our own descriptor: a number that somebody closed may become a socket's.
         self._fd = os.dup(sink.fileno())
         self._encode = encode
         self._weigh = weigh
         self._capacity = capacity_bytes
+        self._shared = shared
         self._items: SimpleQueue[Item | None] = SimpleQueue()
         # Each count has one writer: the loop has the first two, the thread the others.
         self._put_bytes = 0
@@ -114,9 +124,24 @@ class LineWriter(Generic[Item]):
 
     def _write(self, items: list[Item]) -> None:
         lines = self._encode(items)
-        rest = self._push(b"\n" + lines if self._torn else lines)
+        with self._turn():
+            rest = self._push(b"\n" + lines if self._torn else lines)
         self._lost += min(rest.count(b"\n"), len(items))
         self._taken_bytes += sum(map(self._weigh, items))
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Have a shared output for ourselves."""
+        if not self._shared:
+            yield
+            return
+        with contextlib.suppress(OSError):  # a system that knows no locks on pipes
+            fcntl.lockf(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def _push(self, lines: bytes) -> bytes:
         """Write all of `lines`, or as much as can be; give what could not."""

@@ -45,13 +45,23 @@ class Log:
     """What the rest of the house is handed to tell events with.
 
     Keeps `ports.ProviderEvents`: a provider that gives no answer is an event.
+    `worker` is the number of one of several processes that write to `sink`.
     """
 
-    def __init__(self, sink: Sink, clock: Clock, *, level: str = "info") -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        clock: Clock,
+        *,
+        level: str = "info",
+        worker: int | None = None,
+    ) -> None:
         self._clock = clock
         self._levels = LEVELS[LEVELS.index(level) :]
         self._render = _short if sink.isatty() else _json
-        self._writer = LineWriter(sink, encode=_joined, weigh=len)
+        shared = worker is not None
+        self._always: dict[str, Field] = {"worker": worker} if shared else {}
+        self._writer = LineWriter(sink, encode=_joined, weigh=len, shared=shared)
         self._told: dict[Hashable, float] = {}
         self._untold: dict[Hashable, int] = {}
 
@@ -124,7 +134,8 @@ class Log:
 
     def _tell(self, level: str, event: str, fields: Mapping[str, Field]) -> None:
         if level in self._levels:
-            self._writer.put(self._render(self._clock.now(), level, event, fields))
+            told = {**self._always, **fields}
+            self._writer.put(self._render(self._clock.now(), level, event, told))
 
 
 class Libraries(logging.Handler):
@@ -142,9 +153,11 @@ class Libraries(logging.Handler):
         self._log.repeated("library", key, logger=record.name, where=where, **told)
 
 
-def configure(level: str, sink: Sink, clock: Clock) -> Log:
+def configure(
+    level: str, sink: Sink, clock: Clock, *, worker: int | None = None
+) -> Log:
     """Give the log of this process, and send libraries' warnings there alone."""
-    log = Log(sink, clock, level=level)
+    log = Log(sink, clock, level=level, worker=worker)
     logging.basicConfig(handlers=[Libraries(log)], level=logging.WARNING, force=True)
     return log
 

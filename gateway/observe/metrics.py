@@ -50,6 +50,9 @@ READINGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "store_up": ("Whether the shared store answers.", ()),
     "revocation_marks": ("Revocation marks in force.", ()),
     "draining": ("Whether the process is on its way out.", ()),
+    "connections_refused_total": ("Connections refused before HTTP began.", ("reason",)),
+    "tls_certificate_expiry_timestamp_seconds": ("When our certificate expires.", ()),
+    "tls_last_reload_successful": ("Whether its files, as they are, are in force.", ()),
     "log_lines_dropped_total": ("Log lines that could not be written.", ("log",)),
 }
 """What `Metrics.watch` can show: what it tells and its labels."""
@@ -194,6 +197,7 @@ class Metrics:
         self._families: list[_Family] = []
         self._routes: frozenset[str] = frozenset()
         self._ways: dict[tuple[str, str, int, str, str, str], _Way] = {}
+        self._recalled: dict[tuple[str, str], tuple[Cell, Cell]] = {}
         self._exchange_families()
         self._event_families()
         self._readings = {
@@ -383,6 +387,17 @@ class Metrics:
     def cache(self, tier: str, result: str) -> None:
         """Count a cache look-up."""
         self._cache[tier, result].value += 1
+
+    def recalled(self, provider: str, method: str) -> None:
+        """Count good facts found in memory: a hit and a validation in one."""
+        cells = self._recalled.get((provider, method))
+        if cells is None:
+            cells = self._recalled[provider, method] = (
+                self._cache["l1", "hit"],
+                self._validations[provider, method, "l1", "active"],
+            )
+        cells[0].value += 1
+        cells[1].value += 1
 
     def coalesced(self, provider: str) -> None:
         """Count a request that waited for another's question."""

@@ -67,28 +67,39 @@ def find_credentials(head: RequestHead, route: Route) -> Credentials | Reason | 
     A `Reason` is a refusal: MALFORMED_REQUEST for anything but one token in one
     allowed place, MALFORMED_TOKEN for one that is not of the grammar.
     """
-    authorization = [value for name, value in head.headers if name == b"authorization"]
-    if len(authorization) > 1:
+    noted: _Authorization | None = head.notes.get(_NOTE)
+    if noted is None:
+        noted = head.notes[_NOTE] = _read_authorization(head)
+    doubled, in_header = noted
+    if doubled:
         # RFC 9110 §5.3: no list field, so no reader may choose between two.
         return Reason.MALFORMED_REQUEST
     if not takes_token(route):
         return None
+    if _HEADER not in route.token_from and isinstance(in_header, Credentials):
+        in_header = Reason.MALFORMED_REQUEST
     query = head.target.query
     if query and _might_hold_token(query):
-        return _find_in_query(query, authorization, route)
-    return _find_in_header(authorization[0], route) if authorization else None
+        return _find_in_query(query, in_header, route)
+    return in_header
 
 
-def _find_in_header(value: bytes, route: Route) -> Credentials | Reason | None:
-    found = _BEARER.fullmatch(value)
+_NOTE: Final = "authorization"
+_Authorization = tuple[bool, Credentials | Reason | None]
+
+
+def _read_authorization(head: RequestHead) -> _Authorization:
+    """Tell whether the header is there twice, and what the one says."""
+    values = head.values(b"authorization")
+    if len(values) != 1:
+        return len(values) > 1, None
+    found = _BEARER.fullmatch(values[0])
     if found is None:
-        return _why_not_bearer(value)
-    if _HEADER not in route.token_from:
-        return Reason.MALFORMED_REQUEST
+        return False, _why_not_bearer(values[0])
     token = found[1]
     if len(token) > TOKEN_LIMIT_BYTES:
-        return Reason.MALFORMED_TOKEN
-    return Credentials(Secret(token.decode()), _HEADER)
+        return False, Reason.MALFORMED_TOKEN
+    return False, Credentials(Secret(token.decode()), _HEADER)
 
 
 def _why_not_bearer(value: bytes) -> Reason | None:
@@ -103,13 +114,12 @@ def _why_not_bearer(value: bytes) -> Reason | None:
 
 
 def _find_in_query(
-    query: bytes, authorization: list[bytes], route: Route
+    query: bytes, in_header: Credentials | Reason | None, route: Route
 ) -> Credentials | Reason | None:
     pairs = query.split(b"&")
     if any(map(_resembles_token, pairs)):
         return Reason.MALFORMED_REQUEST
     tokens = [pair.partition(b"=")[2] for pair in pairs if _is_token(pair)]
-    in_header = _find_in_header(authorization[0], route) if authorization else None
     if not tokens:
         return in_header
     if in_header is not None or len(tokens) > 1 or _QUERY not in route.token_from:

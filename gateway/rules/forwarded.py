@@ -8,6 +8,7 @@ to the left of it is the client's own word (oauth2-proxy CVE-2026-40575).
 import functools
 import ipaddress
 from collections.abc import Sequence
+from typing import Literal
 
 from gateway.values import Header
 
@@ -15,19 +16,26 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class TrustedProxies:
-    """The networks whose forwarding headers are believed."""
+    """The networks whose forwarding headers are believed.
 
-    def __init__(self, networks: Sequence[Network] = ()) -> None:
-        self._networks = tuple(networks)
+    `unix` among them stands for whoever may open our Unix domain socket: the wire
+    calls such a peer `unix`, which is no address and in no network.
+    """
+
+    def __init__(self, networks: Sequence[Network | Literal["unix"]] = ()) -> None:
+        self._unix = "unix" in networks
+        self._networks = tuple(each for each in networks if each != "unix")
         self.trusts = functools.lru_cache(maxsize=1024)(self._trusts)
 
     def __repr__(self) -> str:
         return f"<TrustedProxies: {len(self._networks)} networks>"
 
     def __bool__(self) -> bool:
-        return bool(self._networks)
+        return self._unix or bool(self._networks)
 
     def _trusts(self, address: str) -> bool:
+        if address == "unix":
+            return self._unix
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:

@@ -11,7 +11,7 @@ Names are compared folded, because CGI and its heirs take `_`, and some `.`, for
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -31,6 +31,7 @@ from gateway.values import (
     Target,
     TokenFacts,
     TokenPlace,
+    header_lines,
 )
 
 # RFC 9110 §7.6.1, and what precedes or surrounds it in practice. `Proxy` is httpoxy's.
@@ -66,6 +67,7 @@ _RESET: Final = frozenset(
         b"content-length",
         b"expect",
         b"host",
+        b"max-forwards",
         b"referer",
         b"via",
         b"x-request-id",
@@ -84,6 +86,13 @@ _SCHEMES: Final = {"http": b"http", "https": b"https"}
 _TOLD: Final = 2048
 """For how many facts the encoded headers are remembered: half of encoding's cost."""
 
+_NOTED_ROUTES: Final = 8
+"""For how many routes the lines are noted that one client's header lines make."""
+
+# Schemes that authenticate a connection (RFC 4559), and ours serve many clients.
+_BINDS_CONNECTION: Final = re.compile(rb"(?i)(ntlm|negotiate)\b")
+
+_COUNT: Final = re.compile(rb"[0-9]{1,9}")
 _FOLDED: Final = re.compile(rb"[^a-z0-9]")
 _PLAIN: Final = bytes(range(0x21, 0x7F)).translate(None, b"%")
 _ESCAPES: Final = tuple(
@@ -146,7 +155,7 @@ class HeaderRules:
         self._from_client = _Passes(self._passes_from_client)
         self._from_proxy = _Passes(self._passes_from_proxy)
         self._from_upstream = _Passes(_passes_from_upstream)
-        self._told: dict[int, tuple[TokenFacts, list[Header] | None]] = {}
+        self._told: dict[int, tuple[TokenFacts, list[Header] | None, bytes]] = {}
         self._pseudonym = pseudonym
         self._via: Header = (b"via", b"1.1 " + pseudonym)
 
@@ -172,25 +181,70 @@ class HeaderRules:
         INCONSISTENT when the facts are too large to be told (RFC 6750 has no better
         word than `invalid_token` for a token we cannot use).
         """
-        kept = self._keep(head, permit.route, trusted=bool(hop))
-        if kept is None:
+        common = self._common(head, permit.route, host, hop)
+        if common is None:
             return Reason.LOOP_DETECTED
-        identity = self._identity(permit)
+        identity, _ = self._identity(permit)
         if identity is None:
             return Reason.INCONSISTENT
         return [
-            (b"host", host or head.authority),
-            *kept,
-            *_forwarded(head, kept, hop),
-            self._via,
+            *common,
             (b"x-request-id", request_id),
             *_authorization(permit),
             *identity,
         ]
 
+    def upstream_lines(
+        self,
+        head: RequestHead,
+        permit: Permit,
+        *,
+        request_id: bytes,
+        host: bytes | None = None,
+        hop: bytes = b"",
+    ) -> bytes | Reason:
+        """Give the lines of `upstream_headers`, what repeats itself from memory.
+
+        A head's notes must be of one `host` for each route, and of one `hop`.
+        """
+        route = permit.route
+        noted = head.notes.get(self)
+        common = None if noted is None else noted.get(route.id)
+        if common is None:
+            headers = self._common(head, route, host, hop)
+            if headers is None:
+                return Reason.LOOP_DETECTED
+            common = header_lines(headers)
+            if noted is None or len(noted) >= _NOTED_ROUTES:
+                noted = head.notes[self] = {}
+            noted[route.id] = common
+        identity, told = self._identity(permit)
+        if identity is None:
+            return Reason.INCONSISTENT
+        lines = b"%bx-request-id: %b\r\n%b" % (common, request_id, told)
+        if route.pass_token or route.kind is _USERINFO:
+            # Ours come last, and after the token that was judged.
+            own = header_lines(_authorization(permit))
+            return lines[: len(lines) - len(told)] + own + told
+        return lines
+
+    def _common(
+        self, head: RequestHead, route: Route, host: bytes | None, hop: bytes
+    ) -> list[Header] | None:
+        """Give what all requests with these header lines say to this route."""
+        kept = self._keep(head, route, trusted=bool(hop))
+        if kept is None:
+            return None
+        return [
+            (b"host", host or head.authority),
+            *kept,
+            *_forwarded(head, kept, hop),
+            self._via,
+        ]
+
     def response_headers(
         self,
-        headers: Iterable[Header],
+        headers: Sequence[Header],
         *,
         request_id: bytes,
         cors: tuple[Header, ...] = (),
@@ -202,21 +256,20 @@ class HeaderRules:
         `query_token` tells that the token stood in the URL: its answer belongs in no
         shared cache (RFC 6750 §2.3), and its URL in no `Referer`.
         """
-        headers = list(headers)
         passes = self._from_upstream
-        listed = _connection_options(headers)
+        kept = [header for header in headers if passes[header[0]]]
+        listed = _connection_options(headers) if _names_fields(headers) else set()
         if cors:
             listed |= {_CORS_ORIGIN, _CORS_CREDENTIALS}
-        kept = [
-            header
-            for header in headers
-            if passes[header[0]] and header[0] not in listed
-        ]
+        if listed:
+            kept = [header for header in kept if header[0] not in listed]
         if query_token:
             if not any(name == b"cache-control" for name, _ in kept):
                 kept.append((b"cache-control", b"private"))
             kept.append((b"referrer-policy", b"no-referrer"))
-        return [*kept, *cors, (b"x-request-id", request_id)]
+        kept += cors
+        kept.append((b"x-request-id", request_id))
+        return kept
 
     def _keep(
         self, head: RequestHead, route: Route, *, trusted: bool
@@ -233,12 +286,16 @@ class HeaderRules:
                 listed.update(_options(value))
             elif name == b"referer":
                 kept.append((name, redact(value)))
+            elif name == b"max-forwards":
+                kept.append((name, _one_less(value)))
             elif name == b"via":
                 if self._pseudonym in value:
                     return None
                 kept.append(header)
-            elif name == b"authorization" and _is_unjudged(route):
+            elif name == b"authorization" and _is_unjudged(route, value):
                 kept.append(header)
+        # What was judged is what is sent: the form's type was, on a guarded endpoint.
+        listed.discard(b"content-type")
         if listed:
             return [header for header in kept if header[0] not in listed]
         return kept
@@ -262,20 +319,19 @@ class HeaderRules:
             and not folded.startswith((_HOP_BY_HOP_PREFIX, _RESET_PREFIX))
         )
 
-    def _identity(self, permit: Permit) -> list[Header] | None:
-        """Tell who calls; None when that takes more bytes than are allowed."""
+    def _identity(self, permit: Permit) -> tuple[list[Header] | None, bytes]:
+        """Tell who calls, as headers and as lines; None: that takes too many bytes."""
         facts = permit.facts
         if facts is None or permit.route.kind is not _API:
-            return []
+            return [], b""
         remembered = self._told.get(id(facts))
-        if remembered is not None and remembered[0] is facts:
-            return remembered[1]
-        told = self._tell(facts)
-        if len(self._told) >= _TOLD:
-            self._told.clear()
-        # The facts are held as well, so that their `id` stays theirs.
-        self._told[id(facts)] = (facts, told)
-        return told
+        if remembered is None or remembered[0] is not facts:
+            if len(self._told) >= _TOLD:
+                self._told.clear()
+            told = self._tell(facts)
+            # The facts are held as well, so that their `id` stays theirs.
+            remembered = self._told[id(facts)] = (facts, told, header_lines(told or ()))
+        return remembered[1], remembered[2]
 
     def _tell(self, facts: TokenFacts) -> list[Header] | None:
         told: list[Header] = [
@@ -309,6 +365,19 @@ def _connection_options(headers: Iterable[Header]) -> set[bytes]:
     return listed
 
 
+def _one_less(value: bytes) -> bytes:
+    """Count down a Max-Forwards (RFC 9110 §7.6.2); 0 is not to be sent on."""
+    return b"%d" % max(0, int(value) - 1) if _COUNT.fullmatch(value) else value
+
+
+def _names_fields(headers: Iterable[Header]) -> bool:
+    """Tell whether `Connection` says more than whether it stays open."""
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            return True
+    return False
+
+
 def _options(value: bytes) -> list[bytes]:
     return [option.strip(b" \t").lower() for option in value.split(b",")]
 
@@ -336,8 +405,10 @@ def upstream_target(target: Target, permit: Permit) -> bytes:
     return rewrite(target, permit.route)
 
 
-def _is_unjudged(route: Route) -> bool:
+def _is_unjudged(route: Route, authorization: bytes) -> bool:
     """Tell whether `Authorization` is between the client and the upstream."""
+    if _BINDS_CONNECTION.match(authorization):
+        return False
     if route.kind is _API:
         return route.pass_token and route.access is _PUBLIC
     return route.kind is not _USERINFO

@@ -19,6 +19,7 @@ from gateway.values import (
     NoRoute,
     Permit,
     Reason,
+    Requirements,
     Route,
     Source,
     TokenFacts,
@@ -120,7 +121,9 @@ def _device(case: Case) -> Reason | None:
     return None
 
 
-RULES: Final[tuple[tuple[str, Callable[[Case], Reason | None]], ...]] = (
+Rule = Callable[[Case], Reason | None]
+
+RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("revocation", _revocation),
     ("times", _times),
     ("binding", _binding),
@@ -136,9 +139,30 @@ RULES: Final[tuple[tuple[str, Callable[[Case], Reason | None]], ...]] = (
 # ------------------------------------------------------------------- decisions
 
 
-def judge(case: Case, credentials: Credentials, source: Source) -> Permit | Denial:
-    """Apply every rule; the first refusal is the answer."""
-    for _, rule in RULES:
+_UNASKED: Final[tuple[tuple[Rule, Callable[[Requirements], object]], ...]] = (
+    (_issuer, lambda require: require.issuers),
+    (_audience, lambda require: require.audiences),
+    (_scopes, lambda require: require.scopes),
+    (_client, lambda require: require.clients),
+    (_claims, lambda require: require.claims),
+    (_device, lambda require: require.device),
+)
+
+
+def rules_for(route: Route) -> tuple[Rule, ...]:
+    """Give the rules that can refuse anybody on this route, in order."""
+    idle = {rule for rule, demand in _UNASKED if not demand(route.require)}
+    return tuple(rule for _, rule in RULES if rule not in idle)
+
+
+def judge(
+    case: Case,
+    credentials: Credentials,
+    source: Source,
+    rules: tuple[Rule, ...] | None = None,
+) -> Permit | Denial:
+    """Apply every rule (`rules_for` the route, if at hand); the first refusal wins."""
+    for rule in rules_for(case.route) if rules is None else rules:
         reason = rule(case)
         if reason is not None:
             return deny(case.route, reason, facts=case.facts, source=source)

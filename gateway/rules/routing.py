@@ -212,13 +212,17 @@ class _Node:
 
     def match(self, segments: Sequence[bytes]) -> _Leaf | None:
         """Give the most specific leaf: nearly always the way of all literals."""
-        node = self
+        node, rest = self, None
         for segment in segments:
+            if node.name is not None:
+                return self.find(segments, 0)
+            rest = node.rest or rest
             child = node.literals.get(segment)
             if child is None:
-                return self.find(segments, 0)
+                # Only the last segment can be empty: one trailing slash is forgiven.
+                return rest if segment else node.leaf or rest
             node = child
-        return node.leaf or node.rest or self.find(segments, 0)
+        return node.leaf or node.rest or rest
 
     def find(self, segments: Sequence[bytes], depth: int) -> _Leaf | None:
         """Give the most specific leaf below; no branch is ever entered twice."""
@@ -280,6 +284,8 @@ class Routes:
             if ANY_HOST in roots
             else _Chain((), dialect, realm)
         )
+        # Some paths are asked for again and again; bounded, as clients make them up.
+        self._found: dict[tuple[str, str, bytes], Route | NoRoute] = {}
 
     def __iter__(self) -> Iterator[Route]:
         return iter(self._routes)
@@ -292,7 +298,16 @@ class Routes:
 
     def find(self, head: RequestHead) -> Route | NoRoute:
         """Find the route of a request."""
-        return self.search(head.host, head.target, head.method)
+        path = head.target.path
+        key = (head.host, head.method, path)
+        found = self._found.get(key)
+        if found is None:
+            found = self.search(head.host, head.target, head.method)
+            if len(path) <= 256:
+                if len(self._found) >= 256:
+                    self._found.clear()
+                self._found[key] = found
+        return found
 
     def search(self, host: str, target: Target, method: str) -> Route | NoRoute:
         """Find the route that a request for `target` by `method` would take."""
@@ -376,7 +391,7 @@ def rewrite(target: Target, route: Route) -> bytes:
     it is sent as it was received. A target without the prefix keeps its path.
     """
     if not (route.strip_prefix or route.add_prefix):
-        return target.raw
+        return target.path if target.query is None else target.raw
     path = target.path
     if route.strip_prefix:
         prefix = tuple(map(unquote_to_bytes, route.strip_prefix[1:].split(b"/")))

@@ -36,6 +36,12 @@ _HOST: Final = re.compile(
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 
 
+@functools.lru_cache(maxsize=256)
+def familiar_target(raw: bytes) -> Target | None:
+    """Do as `parse_target`, and remember: for targets that hold no query."""
+    return parse_target(raw)
+
+
 def parse_target(raw: bytes) -> Target | None:
     """Read an origin-form target; None means `Reason.BAD_TARGET`.
 

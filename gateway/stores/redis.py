@@ -116,8 +116,7 @@ class RedisStore:
             raise StoreUnavailable("no connection was free in time") from error
         try:
             self._check_rest()
-            async with asyncio.timeout(self._deadline):
-                return await command()
+            return await self._in_time(command)
         except (TimeoutError, OSError, NotConnected, NotInTime) as error:
             self._rests_until = self._clock.monotonic() + REST
             raise StoreUnavailable(_told(error)) from error
@@ -125,6 +124,17 @@ class RedisStore:
             raise StoreUnavailable(_told(error)) from error
         finally:
             self._turns.release()
+
+    async def _in_time(self, command: Callable[[], Awaitable[Result]]) -> Result:
+        task = asyncio.current_task()
+        cancelled = 0 if task is None else task.cancelling()
+        async with asyncio.timeout(self._deadline):
+            result = await command()
+        # The client waits with `asyncio.wait_for`, which loses a cancellation now and
+        # then (cpython#86296, until 3.12).
+        if task is not None and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
+        return result
 
     def _check_rest(self) -> None:
         if self._clock.monotonic() < self._rests_until:

@@ -105,7 +105,7 @@ class ChunkedDecoder:
                 raise MessageError("bare CR in a chunked body")
             self._line = line
             return None, len(data)
-        if line.find(b"\r") != len(line) - 2:
+        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
             raise MessageError("bare CR or LF in a chunked body")
         self._line = b""
         return line[:-2], end + 1

@@ -13,6 +13,7 @@ Rules of this room:
 """
 
 import asyncio
+import contextlib
 import enum
 import socket
 import struct
@@ -23,7 +24,12 @@ from gateway.errors import MessageError
 from gateway.values import Reason, WireLimits
 from gateway.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from gateway.wire.deadlines import NEVER, Deadlines
-from gateway.wire.message import CHUNKED, UNTIL_CLOSE, ParsedHead, read_request_head
+from gateway.wire.message import (
+    CHUNKED,
+    ParsedHead,
+    read_request_head,
+    read_request_line,
+)
 
 PIPELINE_LIMIT: Final = 64 * 1024
 """Bytes held of requests that must wait their turn."""
@@ -64,7 +70,10 @@ class RequestSink(Protocol):
         ...
 
     def client_gone(self) -> None:
-        """Take note that nobody listens any more."""
+        """Take note that nobody listens any more.
+
+        In a tunnel `request_end` tells that the client sends no more, but listens.
+        """
         ...
 
     def pause_response(self) -> None:
@@ -104,6 +113,11 @@ class _State(enum.Enum):
     CLOSED = enum.auto()
 
 
+# As globals: half the time of an enumeration's attribute, on every request.
+_HEAD: Final = _State.HEAD
+_BUSY: Final = _State.BUSY
+
+
 class Downstream(asyncio.Protocol):
     """A server's side of HTTP/1.1 towards one client."""
 
@@ -119,11 +133,15 @@ class Downstream(asyncio.Protocol):
         self._limits = limits
         self._deadlines = deadlines
         self._transport: asyncio.Transport | None = None
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._buffer = b""
+        self._last: ParsedHead | None = None
+        self._last_lines = b""
+        self._out: list[bytes] | None = None
         self._pumping = False
         self._resting: asyncio.TimerHandle | None = None
         self._write_paused = False
+        self._half_closed = False
         self._unwritten = 0
         self._body_paused = False
         self._sink: RequestSink | None = None
@@ -178,8 +196,15 @@ class Downstream(asyncio.Protocol):
             sink.client_gone()
 
     def eof_received(self) -> bool:
-        """Close: a client that stops sending is taken to be gone, as in nginx."""
-        return False
+        """Pass a tunnel's half-close on; any other client is taken to be gone."""
+        transport = self._transport
+        if transport is None or not transport.can_write_eof():
+            return False
+        if self._state is not _State.TUNNEL or self._sink is None:
+            return False
+        self._half_closed = True
+        self._sink.request_end()
+        return True
 
     def pause_writing(self) -> None:
         """Pass the client's slowness on."""
@@ -194,7 +219,7 @@ class Downstream(asyncio.Protocol):
         self.deadline = NEVER
         if self._state is _State.LINGER:
             self.deadline = self._deadlines.time() + _LINGER
-        elif self._state is _State.HEAD:
+        elif self._state is _HEAD:
             self._await_head()
             self._pump()
             self._read_on()
@@ -211,7 +236,7 @@ class Downstream(asyncio.Protocol):
         elif self._state is _State.LINGER and self._transport is not None:
             # All is with the kernel, which goes on delivering it: no reset here.
             self._transport.abort()
-        elif self._state is _State.HEAD:
+        elif self._state is _HEAD:
             if self.head_at:
                 self._refuse(Reason.REQUEST_TIMEOUT)
             else:
@@ -221,27 +246,28 @@ class Downstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: of a head, a body, a tunnel, or of requests still to come."""
-        match self._state:
-            case _State.HEAD if self._write_paused or self._resting is not None:
+        state = self._state
+        if state is _HEAD:
+            if self._take_repeated(data):
+                return
+            if self._write_paused or self._resting is not None:
                 # A client that does not read its answers is not asked for more.
                 self._hold(data)
-            case _State.HEAD:
+            else:
                 self._buffer = self._buffer + data if self._buffer else data
                 self._pump()
-            case _State.BUSY:
-                if self._body_wanted and self._body_left and self._resting is None:
-                    self._read_body(data)
-                else:
-                    self._hold(data)
-            case _State.TUNNEL:
-                if self._sink is not None:
-                    self._sink.request_body(data)
-            case _State.LINGER:
-                self.received += len(data)
-                if self.received > _LINGER_LIMIT:
-                    self.abort()
-            case _State.CLOSED:
-                pass
+        elif state is _BUSY:
+            if self._body_wanted and self._body_left and self._resting is None:
+                self._read_body(data)
+            else:
+                self._hold(data)
+        elif state is _State.TUNNEL:
+            if self._sink is not None:
+                self._sink.request_body(data)
+        elif state is _State.LINGER:
+            self.received += len(data)
+            if self.received > _LINGER_LIMIT:
+                self.abort()
 
     # ---------------------------------------------------------------- reading
 
@@ -253,7 +279,7 @@ class Downstream(asyncio.Protocol):
         turn = HEADS_A_TURN
         while (
             self._buffer
-            and self._state is _State.HEAD
+            and self._state is _HEAD
             and not self._write_paused
             and self._resting is None
         ):
@@ -264,6 +290,32 @@ class Downstream(asyncio.Protocol):
             if not self._take_head():
                 break
         self._pumping = False
+
+    def _take_repeated(self, data: bytes) -> bool:
+        """Handle the request that is just this read, with header lines as the last.
+
+        Anything else, however slightly, goes the way of `_pump`: False.
+        """
+        last = self._last
+        if (
+            last is None
+            or self._buffer
+            or self._write_paused
+            or self._resting is not None
+            or not data.endswith(self._last_lines)
+        ):
+            return False
+        line = data[: -len(self._last_lines)]
+        if len(line) > self._limits.target_bytes:
+            return False
+        head = read_request_line(line, last)
+        if head is None:
+            return False
+        self.bodiless = head.method == "HEAD"
+        if not self.head_at:
+            self.head_at = self._deadlines.time()
+        self._begin(head)
+        return True
 
     def _rest(self) -> None:
         """Let others have their turn, then go on with what is held."""
@@ -276,9 +328,9 @@ class Downstream(asyncio.Protocol):
 
     def _go_on(self) -> None:
         self._resting = None
-        if self._state is _State.HEAD:
+        if self._state is _HEAD:
             self._pump()
-        elif self._state is _State.BUSY and self._body_wanted and self._body_left:
+        elif self._state is _BUSY and self._body_wanted and self._body_left:
             data, self._buffer = self._buffer, b""
             if data:
                 self._read_body(data)
@@ -294,19 +346,25 @@ class Downstream(asyncio.Protocol):
         end = data.find(b"\r\n\r\n", start) + 4
         if end < 4:
             return self._incomplete(data, start)
-        oversize = self._oversize(data, start, end)
-        if oversize is not None:
-            self._refuse(oversize)
+        head = self._read_head(data, start, end)
+        if isinstance(head, Reason):
+            self._refuse(head)
             return False
         self._buffer = data[end:]
         if not self.head_at:
             self.head_at = self._deadlines.time()
-        head = read_request_head(data[start:end], count_limit=self._limits.header_count)
-        if isinstance(head, Reason):
-            self._refuse(head)
-            return False
         self._begin(head)
         return True
+
+    def _read_head(self, data: bytes, start: int, end: int) -> ParsedHead | Reason:
+        oversize = self._oversize(data, start, end)
+        if oversize is not None:
+            return oversize
+        head = read_request_head(data[start:end], count_limit=self._limits.header_count)
+        if isinstance(head, ParsedHead):
+            self._last = head
+            self._last_lines = data[data.index(b"\r\n", start) : end]
+        return head
 
     def _incomplete(self, data: bytes, start: int) -> bool:
         """Wait for the rest of a head, unless it can only become a bad one."""
@@ -335,7 +393,7 @@ class Downstream(asyncio.Protocol):
         return None
 
     def _begin(self, head: ParsedHead) -> None:
-        self._state = _State.BUSY
+        self._state = _BUSY
         self._head = head
         self._body_left = head.body
         self._decoder = None
@@ -460,42 +518,41 @@ class Downstream(asyncio.Protocol):
 
     # ---------------------------------------------------------------- writing
 
-    def start(
-        self, serialise: Callable[[bytes], bytes], *, body: int, length: int | None
-    ) -> None:
-        """Begin an answer: `serialise` is given the framing lines and gives the head.
+    def framing(self, body: int, length: int | None) -> bytes:
+        """Decide how the coming answer is framed; give its framing lines.
 
         `body` is the coming body's length, `CHUNKED` or `UNTIL_CLOSE` (unknown);
         `length` is a Content-Length to announce though no body follows.
         """
-        head = self._head
-        http10 = head is not None and head.http10
-        # RFC 9112 §6.1: never a transfer coding to an HTTP/1.0 client.
-        unknown = body in (CHUNKED, UNTIL_CLOSE)
-        self._chunk_response = unknown and not http10
-        # RFC 9112 §9.3: a body we have not read would be taken for a request.
-        if (unknown and http10) or self._body_left or self.closing:
-            self._close_after = True
-        if self._chunk_response:
-            framing = b"transfer-encoding: chunked\r\n"
-        elif unknown:
-            framing = b""
-        elif body or length is None:
-            framing = b"content-length: %d\r\n" % body
+        if body >= 0:
+            self._chunk_response = False
+            lines = b"content-length: %d\r\n" % (length or body)
         else:
-            framing = b"content-length: %d\r\n" % length
-        if self._close_after:
-            framing += b"connection: close\r\n"
-        self._begun = True
-        self._write(serialise(framing))
+            # RFC 9112 §6.1: never a transfer coding to an HTTP/1.0 client.
+            http10 = self._head is not None and self._head.http10
+            self._chunk_response = not http10
+            self._close_after |= http10
+            lines = b"" if http10 else b"transfer-encoding: chunked\r\n"
+        return lines + self._last_framing()
 
-    def start_bodiless(self, serialise: Callable[[bytes], bytes]) -> None:
-        """Begin an answer that has neither a body nor a length (1xx, 204, 304)."""
+    def bodiless_framing(self) -> bytes:
+        """Give the framing lines of an answer without body and length (204, 304)."""
+        self._chunk_response = False
+        return self._last_framing()
+
+    def _last_framing(self) -> bytes:
+        # RFC 9112 §9.3: a body we have not read would be taken for a request.
         if self._body_left or self.closing:
             self._close_after = True
-        self._chunk_response = False
+        return b"connection: close\r\n" if self._close_after else b""
+
+    def start(self, head: bytes) -> None:
+        """Begin an answer; its head leaves with what follows, at `flush` or `finish`.
+
+        `head` holds the lines that `framing` or `bodiless_framing` gave.
+        """
         self._begun = True
-        self._write(serialise(b"connection: close\r\n" if self._close_after else b""))
+        self._out = [head]
 
     def interim(self, data: bytes) -> None:
         """Relay a 1xx response; HTTP/1.0 has none (RFC 9110 §15.2)."""
@@ -507,10 +564,20 @@ class Downstream(asyncio.Protocol):
         self.sent += len(data)
         self._write(encode_chunk(data) if self._chunk_response else data)
 
+    def flush(self) -> None:
+        """Let go of what was held back so as to leave in one piece.
+
+        Every writer of an answer calls it, or `finish`, before it returns to the loop.
+        """
+        parts, self._out = self._out, None
+        if parts and self._transport is not None:
+            self._transport.write(b"".join(parts) if len(parts) > 1 else parts[0])
+
     def finish(self) -> None:
         """End the answer; go on to the next request, or close."""
         if self._chunk_response:
             self._write(LAST_CHUNK)
+        self.flush()
         self._sink = None
         self._head = None
         self.head_at = 0.0
@@ -520,10 +587,10 @@ class Downstream(asyncio.Protocol):
         if self._close_after or self._body_left or self.closing:
             self._linger()
             return
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._body_paused = False
         if not self._write_paused:
-            self._await_head()
+            self.deadline = self._deadlines.time() + self._limits.idle_timeout
         if self._buffer:
             self._pump()
             self._read_on()
@@ -531,9 +598,9 @@ class Downstream(asyncio.Protocol):
     def answer(self, serialise: Callable[[bytes], bytes], body: bytes) -> None:
         """Give a complete answer of our own. To HEAD it has no body."""
         if self.bodiless:
-            self.start(serialise, body=0, length=len(body))
+            self.start(serialise(self.framing(0, len(body))))
         else:
-            self.start(serialise, body=len(body), length=None)
+            self.start(serialise(self.framing(len(body), None)))
             if body:
                 self.send(body)
         self.finish()
@@ -554,10 +621,18 @@ class Downstream(asyncio.Protocol):
         self.sent += len(data)
         self._write(data)
 
+    def tunnel_half_end(self) -> None:
+        """Tell the client that no more comes through the tunnel; it may send on."""
+        if self._transport is not None:
+            self._transport.write_eof()
+
     def tunnel_end(self) -> None:
-        """Close a tunnel after what was written is out."""
+        """Close a tunnel after what was written is out.
+
+        A client that still sends may read it first: a reset would throw it away.
+        """
         self._sink = None
-        self._shut()
+        self._linger()
 
     def abort(self) -> None:
         """Reset the connection: what was sent is not the whole.
@@ -584,7 +659,7 @@ class Downstream(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Tell whether no request is in progress."""
-        return self._state is _State.HEAD and not self._buffer
+        return self._state is _HEAD and not self._buffer
 
     def close_when_idle(self) -> None:
         """Close now if idle, else after the current answer."""
@@ -595,7 +670,7 @@ class Downstream(asyncio.Protocol):
     # ---------------------------------------------------------------- helpers
 
     def _refuse(self, reason: Reason) -> None:
-        self._state = _State.BUSY
+        self._state = _BUSY
         self._head = None
         self._buffer = b""
         self._body_left = 0
@@ -613,17 +688,21 @@ class Downstream(asyncio.Protocol):
         """Close so that a client which still sends can read the answer first."""
         if self._transport is None:
             return
+        # TLS has no half-close: its client is only read out, and only if it sends.
+        halves = self._transport.can_write_eof()
+        if self._half_closed or not (halves or self._body_left):
+            self._shut()
+            return
         self._state = _State.LINGER
         self._buffer = b""
         self.received = 0
-        if not self._transport.can_write_eof():
-            self._shut()
-            return
         if not self._write_paused:
             self.deadline = self._deadlines.time() + _LINGER
         # From here on `pause_writing` means: something is not out yet.
         self._transport.set_write_buffer_limits(0)
-        self._transport.write_eof()
+        if halves:
+            with contextlib.suppress(OSError):  # the client may have reset meanwhile
+                self._transport.write_eof()
         self._transport.resume_reading()
 
     def _shut(self) -> None:
@@ -649,7 +728,9 @@ class Downstream(asyncio.Protocol):
             self.abort()
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._out is not None:
+            self._out.append(data)
+        elif self._transport is not None:
             self._transport.write(data)
 
 

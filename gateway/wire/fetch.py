@@ -69,9 +69,15 @@ class _Collector:
         if len(self._body) > BODY_LIMIT:
             raise MessageError("answer over 64 KiB")
 
+    def half_end(self) -> None:
+        """Nothing is fetched through a tunnel."""
+
     def end(self) -> None:
         if self._head is not None and not self.done.done():
             self.done.set_result(Fetched(self._head, self._body))
+
+    def flush(self) -> None:
+        pass
 
     def failed(self, error: Exception) -> None:
         if not self.done.done():

@@ -17,7 +17,7 @@ import httptools
 import msgspec
 
 from gateway.errors import MessageError
-from gateway.values import Header, Reason
+from gateway.values import Header, Notes, Reason
 
 CHUNKED: Final = -1
 """A body framed by `Transfer-Encoding: chunked`."""
@@ -28,12 +28,14 @@ _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-class ParsedHead(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class ParsedHead(msgspec.Struct, frozen=True, gc=False):
     """A request's head. `body` is a length in bytes, or `CHUNKED`.
 
     `http10` tells that the client speaks HTTP/1.0; `close` that the connection ends
     after this exchange; `expects` that it waits for `100 Continue`; `upgrade` is the
     lower-case Upgrade value of a request that could become a tunnel, else empty.
+    `notes` are what the rules read in these header lines: heads that share the lines
+    share their notes.
     """
 
     method: str
@@ -44,12 +46,14 @@ class ParsedHead(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     close: bool
     expects: bool
     upgrade: bytes
+    notes: Notes = {}
 
 
-class ResponseHead(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     """A response's head. `body` is a length, `CHUNKED` or `UNTIL_CLOSE`.
 
-    `length` is a Content-Length that was sent though no body follows (HEAD, 304).
+    `length` is a Content-Length that was sent though no body follows (HEAD, 304);
+    `dated` tells that it has a Date.
     """
 
     status: int
@@ -58,36 +62,38 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     body: int
     keep_alive: bool
     length: int | None
+    dated: bool = False
 
 
-class _Head:
-    """Collects what llhttp finds."""
+class _Watch:
+    """Hears from llhttp that a head is whole. One for all: a head is read at once."""
 
-    __slots__ = ("complete", "headers", "phrase", "url")
+    __slots__ = ("complete",)
 
     def __init__(self) -> None:
-        self.url = b""
-        self.phrase = b""
-        self.headers: list[Header] = []
         self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_status(self, phrase: bytes) -> None:
-        self.phrase += phrase
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self.complete = True
 
 
-class _Framing:
-    """The fields that frame a message, gathered in one pass over its headers."""
+_watch: Final = _Watch()
 
-    __slots__ = ("coding", "connection", "expect", "hosts", "length", "upgrade")
+
+class _Framing:
+    """The fields that frame a message, gathered in one pass over its header lines."""
+
+    __slots__ = (
+        "binds",
+        "coding",
+        "connection",
+        "dated",
+        "expect",
+        "headers",
+        "hosts",
+        "length",
+        "upgrade",
+    )
 
     def __init__(self, headers: list[Header]) -> None:
         self.coding: bytes | None = None
@@ -96,20 +102,28 @@ class _Framing:
         self.expect: bytes | None = None
         self.upgrade = b""
         self.hosts = 0
+        self.dated = False
+        self.binds = False
+        self.headers = headers
         for name, value in headers:
             if name not in _FRAMING_NAMES:
                 continue
-            if name == b"host":
-                self.hosts += 1
-            elif name == b"content-length":
+            if name == b"content-length":
                 self.length = value
+            elif name == b"date":
+                self.dated = True
+            elif name == b"connection":
+                self.connection += b"," + value.lower()
+            elif name == b"host":
+                self.hosts += 1
+            elif name in (b"www-authenticate", b"proxy-authenticate"):
+                # RFC 4559: what follows on this connection is one user's.
+                self.binds = self.binds or _BINDS_CONNECTION.search(value) is not None
             elif name == b"transfer-encoding":
                 # A second line makes a list, which is never exactly `chunked`.
                 self.coding = (
                     value if self.coding is None else self.coding + b"," + value
                 )
-            elif name == b"connection":
-                self.connection += b"," + value.lower()
             elif name == b"expect":
                 self.expect = value if self.expect is None else b""
             else:
@@ -129,37 +143,120 @@ _FRAMING_NAMES: Final = frozenset(
         b"connection",
         b"expect",
         b"upgrade",
+        b"date",
+        b"www-authenticate",
+        b"proxy-authenticate",
     )
 )
+_BINDS_CONNECTION: Final = re.compile(rb"(?i)(?:^|,)[ \t]*(?:ntlm|negotiate)\b")
+
+
+def _header(line: bytes) -> Header:
+    # llhttp has seen to it that a name ends at its colon.
+    name, _, value = line.partition(b":")
+    return name.lower(), value.strip(b" \t")
+
+
+class _FamiliarLines(dict[bytes, Header]):
+    """Remembers how the lines read that servers write again and again.
+
+    Never a line that may hold a secret; bounded, since a server may make lines up.
+    """
+
+    def __missing__(self, line: bytes) -> Header:
+        header = _header(line)
+        if header[0] in _FAMILIAR and len(line) <= 128:
+            if len(self) >= 1024:
+                self.clear()
+            self[line] = header
+        return header
+
+
+_FAMILIAR: Final = frozenset(
+    (
+        b"accept-ranges",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"date",
+        b"keep-alive",
+        b"server",
+        b"strict-transport-security",
+        b"transfer-encoding",
+        b"vary",
+        b"x-content-type-options",
+    )
+)
+_familiar: Final = _FamiliarLines()
 
 
 def read_request_head(data: bytes, *, count_limit: int) -> ParsedHead | Reason:
     """Parse one whole request head, blank line included."""
-    head = _Head()
-    parser = httptools.HttpRequestParser(head)
+    _watch.complete = False
     try:
-        parser.feed_data(data)
+        httptools.HttpRequestParser(_watch).feed_data(data)
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError:
         return Reason.BAD_MESSAGE
-    line = data[: data.index(b"\r\n")]
-    version = line.rpartition(b" ")[2]
+    lines = data.split(b"\r\n")
+    version = lines[0].rpartition(b" ")[2]
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
         known = version.startswith(b"HTTP/") and len(version) == 8
         return Reason.VERSION_NOT_SUPPORTED if known else Reason.BAD_MESSAGE
+    parts = lines[0].split(b" ")
     # RFC 9112 §3: single spaces; llhttp forgives more of them.
-    if not head.complete or line.count(b" ") != 2:
+    # And line feeds before it: how a message arrives must not matter.
+    if not (_watch.complete and len(parts) == 3 and parts[0][:1].isupper()):
         return Reason.BAD_MESSAGE
-    if len(head.headers) > count_limit:
+    # The blank line has left two empty ones.
+    del lines[0], lines[-2:]
+    if len(lines) > count_limit:
         return Reason.HEADERS_TOO_LARGE
     if not data.isascii() and not _is_utf8(data):
         return Reason.BAD_MESSAGE
-    return _request(head, parser.get_method().decode(), http10=version[-1] == 0x30)
+    return _request(parts[0].decode(), parts[1], lines, http10=version[-1] == 0x30)
 
 
-def _request(head: _Head, method: str, *, http10: bool) -> ParsedHead | Reason:
-    framing = _Framing(head.headers)
+def read_request_line(line: bytes, like: ParsedHead) -> ParsedHead | None:
+    """Give the head that has this request line and the header lines of `like`.
+
+    A kept-alive client repeats its header lines byte for byte more often than not:
+    they need not be read again (RFC 9113's HPACK lives on the same). None for any
+    line but a plain one: `read_request_head` knows what to say of it.
+    """
+    plain = _PLAIN_LINE.fullmatch(line)
+    if plain is None or like.http10:
+        return None
+    return ParsedHead(
+        _METHODS[plain[1]],
+        plain[2],
+        like.headers,
+        like.body,
+        False,
+        like.close,
+        like.expects,
+        like.upgrade,
+        like.notes,
+    )
+
+
+_METHODS: Final = {
+    method: method.decode()
+    for method in (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
+}
+# Visible ASCII, all of which llhttp takes too; `parse_target` refuses some of it.
+_PLAIN_LINE: Final = re.compile(
+    rb"(%s) (/[\x21-\x7e]*) HTTP/1\.1" % b"|".join(_METHODS)
+)
+
+
+def _request(
+    method: str, target: bytes, lines: list[bytes], *, http10: bool
+) -> ParsedHead | Reason:
+    framing = _Framing(list(map(_header, lines)))
     # RFC 9112 §3.2: exactly one Host, except that HTTP/1.0 may leave it out.
     if framing.hosts != 1 and (framing.hosts or not http10):
         return Reason.BAD_MESSAGE
@@ -171,14 +268,15 @@ def _request(head: _Head, method: str, *, http10: bool) -> ParsedHead | Reason:
         return Reason.EXPECTATION_FAILED
     return ParsedHead(
         method=method,
-        target=head.url,
-        headers=head.headers,
+        target=target,
+        headers=framing.headers,
         body=body,
         http10=http10,
         # RFC 9112 §9.3: no persistence with an HTTP/1.0 client.
         close=http10 or framing.connection_lists(b"close"),
         expects=expects and body != 0,
         upgrade=_upgrade(framing, body, http10=http10),
+        notes={},
     )
 
 
@@ -210,10 +308,12 @@ def read_response_head(data: bytes, method: str) -> ResponseHead:
 
     Raises `MessageError` on any doubt.
     """
-    if not data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
+    lines = data.split(b"\r\n")
+    joined = b"".join(lines)
+    if b"\n" in joined or b"\r" in joined:
         raise MessageError("bare CR or LF in the response head")
-    head = _Head()
-    parser = httptools.HttpResponseParser(head)
+    _watch.complete = False
+    parser = httptools.HttpResponseParser(_watch)
     try:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
@@ -221,16 +321,26 @@ def read_response_head(data: bytes, method: str) -> ResponseHead:
     except httptools.HttpParserError as error:
         raise MessageError(type(error).__name__) from None
     version = data[:9]
-    if not head.complete or version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
+    if not _watch.complete or version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
         raise MessageError("not an HTTP/1 response")
     status = parser.get_status_code()
     if not 100 <= status <= 599:
         raise MessageError("status code out of range")
-    return _response(head, status, method, http10=version == b"HTTP/1.0 ")
+    phrase = lines[0][13:]
+    # RFC 9112 §4: llhttp lets controls through here, and only here.
+    if _CONTROLS.search(phrase):
+        raise MessageError("control character in the reason phrase")
+    del lines[0], lines[-2:]
+    return _response(lines, status, phrase, method, http10=version == b"HTTP/1.0 ")
 
 
-def _response(head: _Head, status: int, method: str, *, http10: bool) -> ResponseHead:
-    framing = _Framing(head.headers)
+_CONTROLS: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def _response(
+    lines: list[bytes], status: int, phrase: bytes, method: str, *, http10: bool
+) -> ResponseHead:
+    framing = _Framing([_familiar[line] for line in lines])
     length = framing.length
     if length is not None and not _DIGITS.fullmatch(length):
         raise MessageError("malformed Content-Length")
@@ -245,18 +355,22 @@ def _response(head: _Head, status: int, method: str, *, http10: bool) -> Respons
         body = CHUNKED
     else:
         body = UNTIL_CLOSE if length is None else int(length)
+    # RFC 9112 §6.1, RFC 9110 §8.6: a 204 has no framing; one that does may have a body.
+    doubtful = status == 204 and (
+        framing.coding is not None or length not in (None, b"0")
+    )
+    closes = http10 or body == UNTIL_CLOSE or doubtful or framing.binds
     return ResponseHead(
-        status=status,
-        phrase=head.phrase,
-        headers=head.headers,
-        body=body,
-        keep_alive=not (
-            http10 or body == UNTIL_CLOSE or framing.connection_lists(b"close")
-        ),
+        status,
+        phrase,
+        framing.headers,
+        body,
+        not (closes or framing.connection_lists(b"close")),
         # RFC 9110 §8.6: no Content-Length in 1xx and 204.
-        length=int(length)
+        int(length)
         if bodiless and length is not None and (method == "HEAD" or status == 304)
         else None,
+        framing.dated,
     )
 
 
@@ -270,34 +384,28 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def serialise_request(
-    method: str, target: bytes, headers: list[Header], *, body: int
-) -> bytes:
+def serialise_request(method: str, target: bytes, lines: bytes, *, body: int) -> bytes:
     """Write a request's head with the framing of `body` (a length, or `CHUNKED`).
 
-    `headers` hold no framing fields of their own. A body of unknown presence (0 with
-    a method that could have one) is said to be empty, so that nobody guesses.
+    `lines` (`values.header_lines`) hold no framing fields of their own. A body of
+    unknown presence (0 with a method that could have one) is said to be empty, so
+    that nobody guesses.
     """
-    parts = [method.encode(), b" ", target, b" HTTP/1.1\r\n"]
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
     if body == CHUNKED:
-        parts.append(b"transfer-encoding: chunked\r\n\r\n")
-    elif body or method in ("POST", "PUT", "PATCH"):
-        parts.append(b"content-length: %d\r\n\r\n" % body)
+        framing = b"transfer-encoding: chunked\r\n"
+    elif body or method in _WITH_BODY:
+        framing = b"content-length: %d\r\n" % body
     else:
-        parts.append(b"\r\n")
-    return b"".join(parts)
+        framing = b""
+    return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (method.encode(), target, lines, framing)
+
+
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 def serialise_response(
-    status: int, phrase: bytes, headers: list[Header], framing: bytes
+    status: int, phrase: bytes, lines: bytes, framing: bytes
 ) -> bytes:
     """Write a response's head; `framing` is its ready-made framing lines."""
     phrase = phrase or _REASONS.get(status, b"")
-    parts = [b"HTTP/1.1 %d " % status, phrase, b"\r\n"]
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(framing)
-    parts.append(b"\r\n")
-    return b"".join(parts)
+    return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, phrase, lines, framing)

@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.errors import MessageError, UpstreamUnavailable
 from gateway.tasks import spawn
-from gateway.values import Header, Reason, Timeouts
+from gateway.values import Reason, Timeouts
 from gateway.wire.chunked import LAST_CHUNK, encode_chunk
 from gateway.wire.downstream import Downstream
 from gateway.wire.message import (
@@ -30,16 +30,22 @@ from gateway.wire.message import (
     serialise_response,
 )
 from gateway.wire.pool import Pool, UpstreamBusy
+from gateway.wire.tunnel import FRAME_GRACE, Tunnel
 from gateway.wire.upstream import UpstreamConnection
 
+_BODILESS: Final = frozenset({204, 304})
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
 
 class RelayOwner(Protocol):
     """The front's side of a relay."""
 
-    def response_headers(self, head: ResponseHead) -> list[Header]:
-        """Give the headers for the client: no framing, no hop-by-hop fields."""
+    def response_lines(self, head: ResponseHead) -> bytes:
+        """Give the header lines for the client: no framing, no hop-by-hop fields."""
+        ...
+
+    def ends_at(self) -> float | None:
+        """Tell when (monotonic) what is bound to the token's life must end."""
         ...
 
     def relayed(self, relay: "Relay") -> None:
@@ -54,22 +60,34 @@ class RelayOwner(Protocol):
 class Plan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What is to be sent, and within which bounds.
 
-    `headers` hold no framing and no hop-by-hop fields. `upgrade` is the protocol of
-    the tunnel to ask for, or empty. `ends_at` (monotonic) is when a tunnel or an event stream must end, and
-    with `end_with_token` any response.
+    `lines` hold no framing and no hop-by-hop fields. `upgrade` is the protocol of the
+    tunnel to ask for, or empty. Tunnels and event streams end with the token, and with
+    `end_with_token` any response.
     """
 
     target: bytes
-    headers: list[Header]
+    lines: bytes
     timeouts: Timeouts | None = None
     body_limit: int = 0
     upgrade: bytes = b""
-    ends_at: float | None = None
     end_with_token: bool = False
 
 
 class Relay:
     """A relay in progress: a `RequestSink` and a `ResponseListener` in one."""
+
+    # As they stand when most relays end: half the price of setting them each time.
+    _connection: UpstreamConnection | None = None
+    _connecting: asyncio.Task[None] | None = None
+    _end_timer: asyncio.TimerHandle | None = None
+    _retried = False
+    _response: ResponseHead | None = None
+    _tunnel: Tunnel | None = None
+    _over = False
+    failure = ""
+    """What went wrong, for the log: a fixed phrase, never a byte of theirs."""
+    status = 0
+    first_byte_at = 0.0
 
     def __init__(
         self,
@@ -85,25 +103,14 @@ class Relay:
         self._request = request
         self._plan = plan
         self._timeouts = plan.timeouts or pool.settings.timeouts
-        headers = plan.headers
+        lines = plan.lines
         if plan.upgrade:
-            headers = [*headers, *_switching(plan.upgrade)]
+            lines += _switching(plan.upgrade)
         self._head = serialise_request(
-            request.method, plan.target, headers, body=request.body
+            request.method, plan.target, lines, body=request.body
         )
-        self._connection: UpstreamConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._end_timer: asyncio.TimerHandle | None = None
-        self._retried = False
+        downstream.attach(self)
         self._request_ended = not request.body
-        self._response: ResponseHead | None = None
-        self._tunnel = False
-        self._over = False
-        self.failure = ""
-        """What went wrong, for the log: a fixed phrase, never a byte of theirs."""
-        self.status = 0
-        self.sent_at = 0.0
-        self.first_byte_at = 0.0
 
     def __repr__(self) -> str:
         return f"<Relay {self._request.method} to {self._pool.settings.name}>"
@@ -111,7 +118,6 @@ class Relay:
     def start(self, now: float) -> None:
         """Send the request: at once on an idle connection, else in a task."""
         self.sent_at = now
-        self._downstream.attach(self)
         connection = self._pool.take_idle()
         if connection is None:
             self._connecting = spawn(self._connect(fresh=False), name="relay-connect")
@@ -141,7 +147,8 @@ class Relay:
             self._timeouts,
             whole=not self._request.body,
         )
-        self._downstream.read_body(limit=self._plan.body_limit)
+        if self._request.body:
+            self._downstream.read_body(limit=self._plan.body_limit)
 
     # ----------------------------------------------------- events from the client
 
@@ -149,11 +156,19 @@ class Relay:
         """Pass body (or tunnel) bytes to the upstream."""
         if self._connection is None or not data:
             return
-        chunked = self._request.body == CHUNKED and not self._tunnel
+        if self._tunnel is not None and self._tunnel.leaving:
+            # Nothing more is said in the token's name.
+            return
+        chunked = self._request.body == CHUNKED
         self._connection.send(encode_chunk(data) if chunked else data)
 
     def request_end(self) -> None:
-        """End the body towards the upstream."""
+        """End the body towards the upstream, or its half of a tunnel."""
+        if self._tunnel is not None:
+            if self._connection is not None:
+                self._connection.half_end()
+            self._half_ended(self._tunnel)
+            return
         self._request_ended = True
         if self._connection is not None:
             if self._request.body == CHUNKED:
@@ -190,9 +205,9 @@ class Relay:
     def interim(self, head: ResponseHead) -> None:
         """Relay 1xx, except 100: the client's `Expect` was answered by us."""
         if head.status != 100:
-            headers = self._owner.response_headers(head)
+            lines = self._owner.response_lines(head)
             self._downstream.interim(
-                serialise_response(head.status, head.phrase, headers, b"")
+                serialise_response(head.status, head.phrase, lines, b"")
             )
 
     def response(self, head: ResponseHead) -> None:
@@ -203,15 +218,16 @@ class Relay:
         if head.status == 101:
             self._begin_tunnel(head)
             return
-        headers = self._owner.response_headers(head)
-
-        def serialise(framing: bytes) -> bytes:
-            return serialise_response(head.status, head.phrase, headers, framing)
-
-        if _bodiless(head, self._request.method):
-            self._downstream.start_bodiless(serialise)
+        lines = self._owner.response_lines(head)
+        downstream = self._downstream
+        # Neither a body nor a length belongs to these, and to HEAD only what was said.
+        if head.length is None and (
+            head.status in _BODILESS or self._request.method == "HEAD"
+        ):
+            framing = downstream.bodiless_framing()
         else:
-            self._downstream.start(serialise, body=head.body, length=head.length)
+            framing = downstream.framing(head.body, head.length)
+        downstream.start(serialise_response(head.status, head.phrase, lines, framing))
         if self._plan.end_with_token or _is_event_stream(head):
             self._end_later()
 
@@ -222,31 +238,48 @@ class Relay:
             self._drop_upstream()
             self.failed(MessageError("101 without that upgrade"))
             return
-        self._tunnel = True
-        headers = [
-            *self._owner.response_headers(head),
-            *_switching(self._plan.upgrade),
-        ]
+        self._tunnel = Tunnel(self._downstream, self._plan.upgrade)
+        lines = self._owner.response_lines(head) + _switching(self._plan.upgrade)
         self._downstream.tunnel(
-            serialise_response(head.status, head.phrase, headers, b"")
+            serialise_response(head.status, head.phrase, lines, b"")
         )
         self._end_later()
 
     def body(self, data: bytes) -> None:
         """Pass body (or tunnel) bytes to the client."""
-        if self._tunnel:
-            self._downstream.tunnel_send(data)
-        else:
+        if self._tunnel is None:
             self._downstream.send(data)
+        elif self._tunnel.pass_on(data):
+            self._end_tunnel()
+
+    def flush(self) -> None:
+        """Send on what came in one read."""
+        self._downstream.flush()
 
     def end(self) -> None:
         """End the client's answer."""
         self._connection = None
-        self._finish()
-        if self._tunnel:
-            self._downstream.tunnel_end()
-        else:
+        if not self._over:
+            self._finish()
+        if self._tunnel is None:
             self._downstream.finish()
+        else:
+            self._downstream.tunnel_end()
+
+    def half_end(self) -> None:
+        """Pass it on that the upstream sends no more; the client may."""
+        if self._tunnel is not None:
+            self._downstream.tunnel_half_end()
+            self._half_ended(self._tunnel)
+
+    def _half_ended(self, tunnel: Tunnel) -> None:
+        if not tunnel.half_closed:
+            tunnel.half_closed = True
+            return
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.leave()
+        self._end_tunnel()
 
     def failed(self, error: Exception) -> None:
         """Try again where that is harmless, else answer or cut."""
@@ -275,7 +308,7 @@ class Relay:
             isinstance(error, UpstreamUnavailable)
             and connection is not None
             and connection.served > 1
-            and self._response is None
+            and not connection.heard
             and not self._retried
             and not self._request.body
             and self._request.method in _IDEMPOTENT
@@ -306,19 +339,42 @@ class Relay:
             connection.drop()
 
     def _end_later(self) -> None:
-        if self._plan.ends_at is not None:
+        ends_at = self._owner.ends_at()
+        if ends_at is not None:
             self._end_timer = asyncio.get_running_loop().call_later(
-                self._plan.ends_at - time.monotonic(), self._end_with_token
+                ends_at - time.monotonic(), self.end_now, Reason.EXPIRED
             )
 
-    def _end_with_token(self) -> None:
-        self.failure = "token expired"
+    def end_now(self, reason: Reason) -> None:
+        """End what the token no longer carries: `reason` is EXPIRED or REVOKED.
+
+        An answer not yet begun becomes a refusal, one in progress is cut. A tunnel is
+        closed, a WebSocket at the end of the frame in progress, within `FRAME_GRACE`.
+        """
+        tunnel = self._tunnel
+        if self._over or (tunnel is not None and tunnel.leaving):
+            return
+        self.failure = f"token {reason}"
+        if tunnel is None:
+            self._cut(reason)
+        elif tunnel.leave(self.failure.encode()):
+            self._end_tunnel()
+        else:
+            if self._end_timer is not None:
+                self._end_timer.cancel()
+            loop = asyncio.get_running_loop()
+            self._end_timer = loop.call_later(FRAME_GRACE, self._cut, reason)
+
+    def _cut(self, reason: Reason) -> None:
+        self._drop_upstream()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self._give_up(reason)
+
+    def _end_tunnel(self) -> None:
         self._drop_upstream()
         self._finish()
-        if self._tunnel:
-            self._downstream.tunnel_end()
-        else:
-            self._downstream.abort()
+        self._downstream.tunnel_end()
 
 
 _FAILURES: Final[dict[type[Exception], str]] = {
@@ -339,18 +395,12 @@ def _reason_for(error: Exception) -> Reason:
     return Reason.UPSTREAM_UNREACHABLE
 
 
-def _switching(protocol: bytes) -> tuple[Header, Header]:
-    return (b"connection", b"upgrade"), (b"upgrade", protocol)
-
-
-def _bodiless(head: ResponseHead, method: str) -> bool:
-    """Tell whether neither a body nor a length belongs to this response."""
-    never = head.status in (204, 304) or method == "HEAD"
-    return never and head.length is None
+def _switching(protocol: bytes) -> bytes:
+    return b"connection: upgrade\r\nupgrade: %b\r\n" % protocol
 
 
 def _is_event_stream(head: ResponseHead) -> bool:
-    return any(
-        name == b"content-type" and value.lower().startswith(b"text/event-stream")
-        for name, value in head.headers
-    )
+    for name, value in head.headers:
+        if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
+            return True
+    return False

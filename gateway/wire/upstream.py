@@ -10,6 +10,7 @@ Rules of this room:
 """
 
 import asyncio
+import re
 from typing import Final, Protocol, cast
 
 from gateway.errors import MessageError, UpstreamUnavailable
@@ -25,6 +26,8 @@ from gateway.wire.message import (
 
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes of one response head."""
+
+_BARE: Final = re.compile(rb"\r[^\n]|(?<!\r)\n")
 
 _INTERIM_LIMIT: Final = 16
 """1xx responses before the final one."""
@@ -50,6 +53,14 @@ class ResponseListener(Protocol):
 
     def end(self) -> None:
         """Take note of the certain end: the connection is already given back."""
+        ...
+
+    def half_end(self) -> None:
+        """Take note that the upstream sends no more through a tunnel, but listens."""
+        ...
+
+    def flush(self) -> None:
+        """Take note that this is all for now: nothing is to be held back."""
         ...
 
     def failed(self, error: Exception) -> None:
@@ -103,6 +114,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.number = number
         self.served = 0
         """Exchanges begun: 0 for a fresh connection."""
+        self.answered: bool | None = None
+        """Once it is gone: what its last exchange says of the origin, or nothing."""
+        self.heard = False
+        """Whether any byte of the current answer has come."""
 
     def __repr__(self) -> str:
         state = "busy" if self._listener else "idle"
@@ -127,6 +142,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._interims = 0
         self._request_sent = whole
         self.served += 1
+        self.heard = False
         # Until the whole request is sent, the client's own body deadline rules.
         self.deadline = self._deadlines.time() + timeouts.first_byte if whole else NEVER
         self._write(head)
@@ -134,8 +150,13 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Send framed bytes of the request body, or a tunnel's."""
         self._write(data)
-        if self._tunnel:
+        if self._tunnel and not self._paused:
             self.deadline = self._deadlines.time() + self._timeouts.idle
+
+    def half_end(self) -> None:
+        """Tell the upstream that no more comes through the tunnel."""
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def finish_request(self) -> None:
         """Say that the request is complete: now the upstream must answer in time."""
@@ -162,6 +183,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._listener = None
         self._close()
 
+    def leave(self) -> None:
+        """Let go of a tunnel once what was sent into it is out, or does not move."""
+        self._listener = None
+        if self._transport is not None:
+            self.deadline = self._deadlines.time() + self._timeouts.idle
+            self._transport.close()
+
     # ------------------------------------------------------------ the network
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -173,8 +201,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Tell whoever waits, and the pool."""
         self._transport = None
         self._deadlines.forget(self)
-        self._keeper.gone(self)
         listener, self._listener = self._listener, None
+        # A used connection may have been closed for its age: no sign of anything.
+        if listener is not None and (self.heard or self.served == 1):
+            self.answered = self._head is not None
+        self._keeper.gone(self)
         if listener is None:
             return
         if exc is None and self._body_ends_with_connection():
@@ -183,8 +214,17 @@ class UpstreamConnection(asyncio.Protocol):
         listener.failed(UpstreamUnavailable("the upstream closed the connection"))
 
     def eof_received(self) -> bool:
-        """Close: an upstream that stops sending has nothing more to say to us."""
-        return False
+        """Close: an upstream that stops sending has nothing more to say to us.
+
+        In a tunnel it may still listen; TLS has no such state.
+        """
+        transport, listener = self._transport, self._listener
+        if not self._tunnel or listener is None or transport is None:
+            return False
+        if not transport.can_write_eof():
+            return False
+        listener.half_end()
+        return True
 
     def pause_writing(self) -> None:
         """Pass the upstream's slowness on to the client."""
@@ -210,6 +250,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._listener is None:
             self._close()
             return
+        self.heard = True
         try:
             if self._head is None:
                 self._read_heads(data)
@@ -217,6 +258,9 @@ class UpstreamConnection(asyncio.Protocol):
                 self._read_body(data)
         except MessageError as error:
             self._fail(error)
+        # Not after the end: whoever heard of that has nothing left to hold back.
+        if self._listener is not None:
+            self._listener.flush()
 
     # ---------------------------------------------------------------- reading
 
@@ -225,7 +269,11 @@ class UpstreamConnection(asyncio.Protocol):
         while self._head is None:
             end = data.find(b"\r\n\r\n") + 4
             if end < 4:
-                if len(data) > HEAD_LIMIT or not b"HTTP/1.".startswith(data[:7]):
+                if (
+                    len(data) > HEAD_LIMIT
+                    or not b"HTTP/1.".startswith(data[:7])
+                    or _BARE.search(data) is not None
+                ):
                     raise MessageError("no response head in sight")
                 self._buffer = data
                 return
@@ -305,6 +353,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._transport.resume_reading()
             self._keeper.give_back(self)
         else:
+            self.answered = True
             self._close()
         if listener is not None:
             listener.end()
@@ -327,6 +376,7 @@ class UpstreamConnection(asyncio.Protocol):
         listener, self._listener = self._listener, None
         self._close()
         if listener is not None:
+            self.answered = self._head is not None
             listener.failed(error)
 
     def _close(self) -> None:

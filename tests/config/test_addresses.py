@@ -1,11 +1,12 @@
 from ipaddress import ip_network
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.config import addresses
-from gateway.config.addresses import Address, origin_of
+from gateway.config.addresses import Address, UnixAddress, origin_of
 from gateway.values import Origin
 
 
@@ -44,15 +45,37 @@ def test_a_target_is_an_origin(text, origin):
 
 
 @pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("dns:http://api.default.svc:8080", Origin("http", "api.default.svc", 8080)),
+        ("dns:https://A.example", Origin("https", "a.example", 443)),
+    ],
+)
+def test_a_target_may_be_every_address_of_a_name(text, origin):
+    """Said in front of it."""
+    found = read(addresses.Target, text)
+
+    assert found.resolved
+    assert origin == msgspec.structs.replace(found, resolved=False)
+
+
+@pytest.mark.parametrize("path", ["/run/app.sock", "/a b/ü", "/" + "a" * 99])
+def test_a_target_may_be_a_socket(path):
+    """By its absolute path, which the kernel has room for."""
+    assert Origin("unix", path, 0) == read(addresses.Target, f"unix:{path}")
+
+
+@pytest.mark.parametrize(
     ("text", "network"),
     [
         ("10.0.0.0/8", ip_network("10.0.0.0/8")),
         ("127.0.0.1", ip_network("127.0.0.1/32")),
         ("fd00::/8", ip_network("fd00::/8")),
+        ("unix", "unix"),
     ],
 )
 def test_a_network_is_what_ipaddress_reads(text, network):
-    """An address is a network of one."""
+    """An address is a network of one; `unix` is whoever may open our socket."""
     assert network == read(addresses.TrustedNetwork, text)
 
 
@@ -68,7 +91,31 @@ def test_an_origin_is_serialised_as_browsers_do(text):
     assert text == read(addresses.CorsOrigin, text)
 
 
+@pytest.mark.parametrize("path", ["/run/gateway.sock", "/a b/ü", "/" + "a" * 99])
+def test_clients_may_come_by_a_socket(path):
+    """By its absolute path; or by host and port, as ever."""
+    address = read(addresses.DoorAddress, f"unix:{path}")
+
+    assert UnixAddress(path, 0) == address
+    assert isinstance(address, UnixAddress)
+    assert f"unix:{path}" == str(address)
+    assert Address("::1", 80) == read(addresses.DoorAddress, "[::1]:80")
+
+
 BAD: dict[str, list[Any]] = {
+    "DoorAddress": [
+        "8080",
+        8080,
+        "unix:",
+        "unix:/",
+        "unix:run/gateway.sock",
+        "unix:@abstract",
+        "unix:/a\n",
+        "unix:/a\0",
+        "unix:/" + "a" * 100,
+        "unix:/" + "ü" * 60,
+        "UNIX:/a",
+    ],
     "ListenAddress": ["8080", ":8080", "a:65536", "a b:1", "::1:80", 8080, None],
     "Target": [
         "a:80",
@@ -80,10 +127,18 @@ BAD: dict[str, list[Any]] = {
         "http://a:65536",
         "http://a\n",
         "HTTP://a",
+        "dns:a:80",
+        "dns:unix:/a",
+        "dns://a",
+        "unix:a",
+        "unix:/a\n",
+        "unix:/" + "a" * 100,
+        "unix:/" + "ü" * 60,
         5,
     ],
-    "TrustedNetwork": ["10.0.0.1/8", "a", "10.0.0.0/33", "0.0.0.0/0", "::/0", 5],
+    "TrustedNetwork": ["10.0.0.1/8", "a", "10.0.0.0/33", "0.0.0.0/0", "::/0", "UNIX"],
     "Authority": ["", "http://a", "a b", "a:b", None],
+    "ServerName": ["", "a:443", "http://a", "[::1]", "a_b", "-a", None],
     "CorsOrigin": ["https://a/", "a.example", "null", "https://*.a", 5],
 }
 

@@ -36,6 +36,34 @@ def two(first: str, second: str) -> str:
     return f"{TABLES}routes:\n{lines}"
 
 
+# ------------------------------------------------------------------------ the process
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("listen: {proxy_protocol: [10.0.0.0/8, '::1']}", ""),
+        ("listen: {proxy: 'unix:/g', proxy_protocol: [unix]}", ""),
+        ("listen: {proxy: 'unix:/g'}\ntrusted_proxies: [unix, 10.0.0.0/8]", ""),
+        (
+            "listen: {proxy: '[::1]:1', proxy_protocol: [10.0.0.0/8, unix]}",
+            "listen.proxy_protocol[1]: expected a network, since listen.proxy is [::1]:1",
+        ),
+        (
+            "listen: {proxy: 'unix:/g', proxy_protocol: [10.0.0.0/8]}",
+            "listen.proxy_protocol[0]: expected `unix`, since listen.proxy is unix:/g",
+        ),
+        (
+            "trusted_proxies: [unix]",
+            "trusted_proxies[0]: expected a network, since listen.proxy is 0.0.0.0:8080",
+        ),
+    ],
+)
+def test_peers_are_such_as_can_come(text, expected):
+    """A balancer that never comes so would leave everybody else without a header."""
+    assert ([expected] if expected else []) == told(text)
+
+
 # ------------------------------------------------------------------------ providers
 
 
@@ -51,6 +79,33 @@ def two(first: str, second: str) -> str:
 def test_a_store_is_one_there_is(url, expected):
     """And its URL, which may hold a password, is not shown."""
     assert expected == told(f"store: {{url: '{url}'}}")
+
+
+@pytest.mark.parametrize("store", ["", "store: {url: 'memory://'}"])
+def test_several_workers_need_a_store_that_they_share(store):
+    """A grant that one of them learned would be unknown to the others."""
+    [line] = told(f"workers: 2\n{store}")
+
+    assert line.startswith("workers: expected 1, or a store.url that processes share")
+
+
+def test_several_workers_need_a_port_that_they_share():
+    """A Unix domain socket would give nearly all clients to one of them."""
+    more = "store: {url: 'redis://h'}\nlisten: {proxy: 'unix:/run/p.sock'}"
+
+    [line] = told(f"workers: 2\n{more}")
+
+    assert "workers: expected 1, or host:port in listen.proxy, which can be shared" == (
+        line
+    )
+
+
+def test_workers_are_told_of_along_with_other_slips():
+    """But not when nobody knows which store was meant."""
+    slip = "limits: {header_count: 0}\n"
+
+    assert 2 == len(told(f"workers: 2\n{slip}"))
+    assert 1 == len(told("workers: 2\nstore: {url: 7}"))
 
 
 def test_a_verifier_is_asked_once():

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import trustme
+
 from gateway.config.compile import (
     claim_paths,
     compile_identity,
@@ -14,6 +16,7 @@ from gateway.values import (
     Cors,
     DeviceRule,
     Guard,
+    HealthCheck,
     IdentityHeaders,
     Origin,
     Requirements,
@@ -23,6 +26,7 @@ from gateway.values import (
     TokenPlace,
     TokenShape,
     UpstreamSettings,
+    UpstreamTls,
     WireLimits,
 )
 from tests.config.texts import TABLES, loaded, route
@@ -43,13 +47,18 @@ providers:
     token_shape: {prefix: eyJ, max: 4KiB}
 upstreams:
   api:
-    targets: ["https://a.example", "http://[::1]:81"]
+    targets: ["https://a.example", "http://[::1]:81", "dns:http://b", "unix:/run/c"]
     host: api.example:8443
     timeouts: {connect: 500ms, first_byte: 5s, idle: 1m}
     connections: 10
     waiting: 20
     keepalive: 15s
-    ca_file: %s
+    resolve_interval: 7s
+    health: {path: "/up?deep=1", interval: 3s, timeout: 2s, healthy: 4, unhealthy: 5, status: 204}
+    ca_file: %(folder)s/ca.pem
+    client_cert: %(folder)s/cert.pem
+    client_key: %(folder)s/key.pem
+    server_name: inside.example
 routes:
   - id: full
     match: {host: API.example, path: "/v1/{id}", methods: [GET, PUT]}
@@ -87,10 +96,19 @@ routes:
 """
 
 
-def full(tmp_path: Path) -> Config:
+def full_text(tmp_path: Path) -> str:
     """A configuration in which every key of a route is set."""
-    (tmp_path / "ca.pem").write_text("x")
-    return loaded(FULL % (tmp_path / "ca.pem")).config
+    authority = trustme.CA()
+    ours = authority.issue_cert("gateway.example")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    ours.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    ours.private_key_pem.write_to_path(tmp_path / "key.pem")
+    return FULL % {"folder": tmp_path}
+
+
+def full(tmp_path: Path) -> Config:
+    """The same, loaded."""
+    return loaded(full_text(tmp_path)).config
 
 
 def test_a_route_says_what_its_section_says(tmp_path):
@@ -192,13 +210,29 @@ def test_upstreams_are_what_the_pool_needs(tmp_path):
             origins=(
                 Origin("https", "a.example", 443),
                 Origin("http", "::1", 81),
+                Origin("http", "b", 80, resolved=True),
+                Origin("unix", "/run/c", 0),
             ),
             host=b"api.example:8443",
             timeouts=Timeouts(connect=0.5, first_byte=5.0, idle=60.0),
             connections=10,
             waiting=20,
             keepalive=15.0,
-            ca_file=str(tmp_path / "ca.pem"),
+            tls=UpstreamTls(
+                ca_file=str(tmp_path / "ca.pem"),
+                client_cert=str(tmp_path / "cert.pem"),
+                client_key=str(tmp_path / "key.pem"),
+                server_name="inside.example",
+            ),
+            health=HealthCheck(
+                target=b"/up?deep=1",
+                interval=3.0,
+                timeout=2.0,
+                healthy=4,
+                unhealthy=5,
+                status=(204, 204),
+            ),
+            resolve_interval=7.0,
         )
     } == compile_upstreams(full(tmp_path))
     assert {
@@ -248,7 +282,7 @@ def test_only_claims_that_somebody_asks_for_are_kept(tmp_path):
     """By headers for every provider, by routes for their own."""
     headers = "identity_headers: {claims: {X-Name: name}}\n"
     other = TABLES.partition("upstreams:")[0]
-    text = (FULL % __file__).replace("providers:\n", other) + headers
+    text = full_text(tmp_path).replace("providers:\n", other) + headers
 
     assert {"main": {"name"}, "nugu": {"name", "tier", "ext.poc"}} == claim_paths(
         loaded(text).config

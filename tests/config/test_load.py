@@ -2,11 +2,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.fields import Model
-from gateway.config.load import load
+from gateway.config.load import load, load_again
 from gateway.config.registry import Registry
 from gateway.errors import ConfigError
 from tests.config.texts import (
@@ -69,7 +70,8 @@ def test_all_problems_are_told_at_once():
         ),
         (
             "11: upstreams.bad.targets[0]: expected http://host:port or "
-            'https://host:port, without a path, found "http://a/path"'
+            "https://host:port, without a path; dns: in front of it for every address "
+            'of the host; or unix:/path/of/socket, found "http://a/path"'
         ),
         (
             '13: routes[0].upstream: expected a known upstream, found "god" '
@@ -166,10 +168,10 @@ def test_included_files_are_checked_like_our_own(tmp_path):
 
 def test_files_of_settings_are_found_beside_the_configuration(tmp_path):
     """So a mounted folder is all there is to mount."""
-    (tmp_path / "ca.pem").write_text("x")
+    (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
     file = tmp_path / "main.yaml"
     file.write_text(
-        f"{FRAME}upstreams: {{a: {{targets: ['http://a'], ca_file: ca.pem}}}}"
+        f"{FRAME}upstreams: {{a: {{targets: ['https://a'], ca_file: ca.pem}}}}"
     )
 
     assert tmp_path / "ca.pem" == loaded(file).config.upstreams["a"].ca_file
@@ -288,6 +290,31 @@ def test_a_secret_key_never_shows_its_value(place, value):
     told = all_told(caught.value).replace("hunter2: unknown", "")
     assert "hunter2" not in told
     assert "8123456" not in told
+
+
+def test_another_process_loads_the_same_without_the_files(tmp_path):
+    """What was read, references and included routes and all, in its own directory."""
+    (tmp_path / "key").write_text(SECRET)
+    (tmp_path / "more.yaml").write_text(ROUTE)
+    (tmp_path / "ca.pem").write_text("a certificate")
+    path = tmp_path / "gateway.yaml"
+    path.write_text(
+        "version: 1\nsecret: ${file:key}\ninclude: [more.yaml]\n"
+        + TABLES.replace("verify: [jwt]", "verify: [jwt]\n    ca_file: ca.pem")
+    )
+    first = load(path, REGISTRY, {})
+    for name in ("key", "more.yaml", "gateway.yaml"):
+        (tmp_path / name).unlink()
+
+    again = load_again(first.document, first.base, REGISTRY)
+
+    assert first.config.model_dump() == again.config.model_dump()
+    assert SECRET not in repr(first)
+
+    (tmp_path / "ca.pem").unlink()
+    with pytest.raises(ConfigError) as caught:
+        load_again(first.document, first.base, REGISTRY)
+    assert ["providers.main.ca_file: not what it was any more"] == caught.value.problems
 
 
 def test_the_working_directory_is_where_a_text_starts(monkeypatch, tmp_path):

@@ -90,10 +90,13 @@ def test_a_device_is_named_in_one_place():
     assert (None, "d") == (device.header, device.query)
 
 
-@pytest.mark.parametrize("workers", ["1", "'1'"])
-def test_one_worker_is_what_there_is(workers):
-    """Written either way."""
-    assert 1 == loaded(f"workers: {workers}").config.workers
+@pytest.mark.parametrize(("workers", "number"), [("1", 1), ("'1'", 1), ("64", 64)])
+def test_the_number_of_workers(workers, number):
+    """Written either way; several need a store that they share."""
+    store = "store: {url: 'redis://h'}\n"
+
+    assert number == loaded(f"{store}workers: {workers}").config.workers
+    assert 1 == loaded("").config.workers
 
 
 # One meaningful slip for each family of keys: what an operator is likely to write.
@@ -115,6 +118,8 @@ SLIPS = [
     ("drain: {deadline: 1d}", "drain.deadline"),
     ("log: {access: yes}", "log.access"),
     ("log: {level: verbose}", "log.level"),
+    ("workers: 0", "workers"),
+    ("workers: 65", "workers"),
     ("workers: 4", "workers"),
     ("workers: true", "workers"),
     (provider("verify: [jwtt]"), "providers.p.verify[0]"),

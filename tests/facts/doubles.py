@@ -88,6 +88,10 @@ class Tally:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, ...]] = Counter()
 
+    def recalled(self, provider: str, method: str) -> None:
+        self.cache("l1", "hit")
+        self.validation(provider, method, "l1", "active")
+
     def cache(self, tier: str, result: str) -> None:
         self.counts["cache", tier, result] += 1
 

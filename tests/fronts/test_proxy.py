@@ -104,6 +104,19 @@ async def test_draining_ends_every_connection_in_good_order(status):
         assert (200, b"close") == (told_late.status, told_late.value(b"connection"))
 
 
+async def test_the_last_call_closes_nobody():
+    """Whoever has a connection is answered once more, and told that it was the last."""
+    async with door() as d:
+        idle = await d.connect()
+        await until(lambda: len(d.front) == 1)
+        d.front.last_call()
+        await idle.send(request("GET /public/a", close=False))
+        (told,) = read_responses(await idle.read_all())
+        idle.writer.close()
+
+        assert (200, b"close") == (told.status, told.value(b"connection"))
+
+
 async def test_an_answer_that_had_begun_is_finished_while_draining():
     """Its connection closes after it, though it had not said so."""
     go = asyncio.Event()

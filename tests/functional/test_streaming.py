@@ -1,28 +1,36 @@
 """Bodies that flow: ranges, bulk both ways, events, and what outlives its token."""
 
+import asyncio
 import contextlib
 import hashlib
 import http.client
 import json
+import shutil
 import socket
+import statistics
+import subprocess
+import threading
 import time
 
 import pytest
 
 from gateway.sandbox import sound
 from tests.functional.harness import (
-    Gateway,
     bearer,
     connect,
     eventually,
     head,
     read_answer,
+    running,
 )
 from tests.functional.lab import MIB, PIECE, digest, sign
 from tests.functional.partner import Partner
+from tests.functional.sockets import open_raw
+from tests.functional.weight import Weight
 
 TRACK = "/oauth/delivery/tracks/1001"
 ETAG = f'"chords-{sound.key_of("1001")}"'
+SECOND_BYTES = 2 * sound.RATE
 BULK = 200
 
 
@@ -127,24 +135,87 @@ def test_a_range_beyond_the_end(melon, player):
     assert f"bytes */{sound.SIZE_BYTES}" == answer.header("Content-Range")
 
 
+# -------------------------------------------------------------- with people's tools
+
+
+def tool(name: str, *arguments: str, fails: bool = False) -> bytes:
+    """Run a program to its end; gives its output."""
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"{name} is not installed")
+    done = subprocess.run(  # noqa: S603
+        [program, *arguments], capture_output=True, timeout=30, check=False
+    )
+    assert fails == bool(done.returncode), done.stderr.decode()
+    return done.stdout
+
+
+@pytest.fixture
+def curl(gateway, player):
+    """Get a track with curl."""
+
+    def curl(*options: str, token: str = player, fails: bool = False) -> bytes:
+        return tool(
+            "curl",
+            *("--silent", "--show-error", "--fail", "--http1.1"),
+            *("--header", "Host: melon.localhost", "--oauth2-bearer", token),
+            *options,
+            f"http://127.0.0.1:{gateway.ports.proxy}{TRACK}",
+            fails=fails,
+        )
+
+    return curl
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("1000-200999", 1000, 201_000),
+        ("-500", sound.SIZE_BYTES - 500, sound.SIZE_BYTES),
+        (f"{sound.SIZE_BYTES - 10}-", sound.SIZE_BYTES - 10, sound.SIZE_BYTES),
+    ],
+)
+def test_curl_gets_a_range(curl, asked, start, stop):
+    """Exactly these bytes; without a good token, none."""
+    assert track(start, stop) == curl("--range", asked)
+    assert b"" == curl("--range", asked, token="wrong", fails=True)
+
+
+def test_curl_continues_a_download(curl, tmp_path):
+    """What is there already is not fetched again."""
+    saved = tmp_path / "track.wav"
+    saved.write_bytes(track(0, 500_000))
+
+    fetched = curl("-C", "-", "-o", str(saved), "--write-out", "%{size_download}")
+
+    assert sound.SIZE_BYTES - 500_000 == int(fetched)
+    assert track() == saved.read_bytes()
+
+
+def test_ffmpeg_seeks_in_a_track(gateway, player):
+    """A player jumps to the middle by asking for a range."""
+    fields = f"Host: melon.localhost\r\nAuthorization: Bearer {player}\r\n"
+    place = f"http://127.0.0.1:{gateway.ports.proxy}{TRACK}"
+    options = ["-v", "error", "-headers", fields, "-ss", "20", "-i", place]
+
+    heard = tool("ffmpeg", *options, "-t", "1", "-f", "s16le", "-")
+
+    start = sound.HEADER_BYTES + 20 * SECOND_BYTES
+    assert track(start, start + SECOND_BYTES) == heard
+
+
+def test_ffprobe_knows_how_long_a_track_is(gateway, player):
+    """With the token in the address, as players that cannot send headers have it."""
+    fields = "Host: melon.localhost\r\n"
+    place = f"http://127.0.0.1:{gateway.ports.proxy}{TRACK}?access_token={player}"
+    shown = ["-show_entries", "format=duration", "-of", "csv=p=0"]
+
+    told = tool("ffprobe", "-v", "error", "-headers", fields, *shown, place)
+
+    assert sound.SIZE_BYTES // SECOND_BYTES == round(float(told))
+
+
 # --------------------------------------------------------------------------- bulk
-
-
-class Weight:
-    """How much a process grows while something passes through it."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._before = self._most = gateway.resident_bytes()
-
-    def look(self) -> None:
-        """Weigh it now."""
-        self._most = max(self._most, self._gateway.resident_bytes())
-
-    @property
-    def growth(self) -> int:
-        """The most that it grew."""
-        return self._most - self._before
 
 
 def test_a_long_download_passes_with_flat_memory(lab_gateway):
@@ -257,6 +328,83 @@ def test_authentication_comes_before_100_continue(lab_gateway, lab):
     assert 5 == answer.json["bytes"]
 
 
+# ----------------------------------------------------- what comes around an answer
+
+
+@pytest.fixture(scope="module")
+def raw(backstage):
+    """An upstream that says what a test wants."""
+    with open_raw(backstage) as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def raw_gateway(start_lab, raw):
+    """`gateway run` in front of it."""
+    text = (
+        f'upstreams: {{raw: {{targets: ["http://127.0.0.1:{raw.port}"]}}}}\n'
+        "routes: [{id: all, match: {path: /**}, access: public, upstream: raw}]\n"
+    )
+    with running(start_lab(text)) as process:
+        yield process
+
+
+def test_early_hints_come_early(raw_gateway, raw):
+    """A 103 is relayed while the answer is still being thought of, a 102 as well."""
+    hinted = threading.Event()
+
+    async def hint(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+        await asyncio.to_thread(hinted.wait, 10)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok")
+
+    raw.script = hint
+    with connect(raw_gateway.ports.proxy) as line:
+        line.sendall(head("GET", "/", "raw"))
+        hints = b""
+        while hints.count(b"\r\n\r\n") < 2:
+            hints += line.recv(65536)
+        hinted.set()
+        answer = read_answer(line)
+
+    first, second, rest = hints.split(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n")
+    assert second.startswith(b"HTTP/1.1 102 Processing\r\n")
+    assert b"" == rest
+    assert (200, b"ok") == (answer.status, answer.body)
+
+
+def test_trailers_become_nobodys_headers(raw_gateway, raw):
+    """RFC 9110 §6.5.1: merged, they could say anything; they are dropped both ways."""
+    heard = []
+
+    async def trail(reader, writer):
+        heard.append(await reader.readuntil(b"\r\n0\r\n\r\n"))
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nTrailer: Set-Cookie\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nSet-Cookie: a=b\r\n\r\n"
+        )
+        heard.append(await reader.read())
+
+    raw.script = trail
+    lines = [("Transfer-Encoding", "chunked"), ("Trailer", "X-Auth-Subject")]
+    body = b"2\r\nhi\r\n0\r\nX-Auth-Subject: root\r\n\r\n"
+    with connect(raw_gateway.ports.proxy) as line:
+        line.sendall(head("PUT", "/", "raw", [*lines, ("Connection", "close")]) + body)
+        answer = b""
+        while piece := line.recv(65536):
+            answer += piece
+
+    request = b"".join(heard).lower()
+    assert request.endswith(b"\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+    assert b"root" not in request
+    assert b"trailer" not in request
+    assert answer.endswith(b"\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+    assert b"cookie" not in answer.lower()
+
+
 # ---------------------------------------------------------- what outlives a token
 
 
@@ -270,6 +418,18 @@ def test_events_come_as_they_happen(lab_gateway, waiting):
         assert "text/event-stream" == response.headers["Content-Type"]
     assert (b"data: one\n", b"\n") == first
     assert (b"data: two\n", b"\n") == second
+
+
+def test_the_first_event_comes_at_once(lab_gateway):
+    """Its way through the gateway is no wait at all: no buffer, no timer."""
+    waits = []
+    for _ in range(5):
+        begun = time.monotonic()
+        with opened(lab_gateway, "/bulk/events", sign()) as response:
+            assert b"data: one\n" == response.readline()
+        waits.append(time.monotonic() - begun)
+
+    assert statistics.median(waits) < 0.1
 
 
 def test_events_end_with_their_token(lab_gateway, waiting):

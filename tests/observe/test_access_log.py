@@ -168,3 +168,18 @@ def test_what_waits_is_bounded_in_bytes(tmp_path):
         log.close()
 
     assert 1 == log.dropped
+
+
+def test_one_of_several_processes_says_which(tmp_path):
+    """In every line, whatever is in it; the other fields stay as they are."""
+    awkward = exchange(path='/a"}\n{', failure="}")
+    with (tmp_path / "log").open("wb") as stream:
+        log = AccessLog(stream, worker=3)
+        for each in (EXCHANGE, awkward, exchange(path="/\ud800")):
+            log.observe(each)
+        log.close()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+
+    assert [3, 3, 3] == [line.pop("worker") for line in lines]
+    assert json.loads(as_json([EXCHANGE])) == lines[0]
+    assert awkward.path == lines[1]["path"]

@@ -2,10 +2,12 @@ import array
 import fcntl
 import os
 import select
+import signal
 import termios
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +63,7 @@ def joined(items: Sequence[bytes]) -> bytes:
     return b"".join(items)
 
 
-def writer(sink: Sink, **settings: int) -> LineWriter[bytes]:
+def writer(sink: Sink, **settings: Any) -> LineWriter[bytes]:
     """Make a writer of lines that are bytes already."""
     return LineWriter(sink, encode=joined, weigh=len, **settings)
 
@@ -227,3 +229,42 @@ def test_nothing_is_taken_after_the_close(pipe):
 
     assert b"" == pipe.text()
     assert 1 == lines.dropped
+
+
+def write_many(pipe: Pipe, letter: bytes, *, shared: bool) -> int:
+    """Write long lines of one letter from a process of its own; gives its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    lines = writer(pipe, shared=shared)
+    for _ in range(100):
+        lines.put(letter * 9000 + b"\n")
+    lines.close(10)
+    os._exit(0)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_processes_that_share_an_output_tear_no_line(pipe):
+    """Though the lines are longer than a pipe takes in one piece, and it is full."""
+    pipe.shrink()
+    writers = [write_many(pipe, letter, shared=True) for letter in (b"a", b"b")]
+    lines = pipe.text().splitlines()
+    for pid in writers:
+        os.waitpid(pid, 0)
+
+    assert [b"a" * 9000] * 100 + [b"b" * 9000] * 100 == sorted(lines)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_who_dies_in_its_turn_leaves_the_others_theirs(pipe):
+    """The lock is the kernel's: a killed process holds up nobody."""
+    pipe.shrink()
+    victim = write_many(pipe, b"a", shared=True)
+    assert os.read(pipe.reading, 1)
+    os.kill(victim, signal.SIGKILL)
+    os.waitpid(victim, 0)
+    heir = write_many(pipe, b"b", shared=True)
+    lines = pipe.text().splitlines()
+    os.waitpid(heir, 0)
+
+    assert 99 == lines.count(b"b" * 9000)

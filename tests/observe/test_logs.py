@@ -263,3 +263,15 @@ def test_a_provider_that_refuses_us_is_told(output):
     output.log.provider_request("main", "introspect", "200", 0.1)
 
     assert ["401"] == [told["code"] for told in output.events()]
+
+
+def test_one_of_several_processes_says_which(tmp_path, clock):
+    """In every line; the parent of them all is 0."""
+    with (tmp_path / "log").open("wb") as stream:
+        for number in (0, 2):
+            log = configure("info", stream, clock, worker=number)
+            log.info("listening", port=1)
+            log.close()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+
+    assert [(0, 1), (2, 1)] == [(line["worker"], line["port"]) for line in lines]

@@ -24,6 +24,18 @@ def test_trust_is_by_network(address, trusted):
     assert trusted is PROXIES.trusts(address)
 
 
+def test_a_socket_is_trusted_only_by_its_word():
+    """It is in no network, however large; and its word trusts no address."""
+    proxies = TrustedProxies(["unix"])
+
+    assert proxies
+    assert not TrustedProxies()
+    assert proxies.trusts("unix")
+    assert not proxies.trusts("10.1.2.3")
+    assert not proxies.trusts("")
+    assert "10.1.2.3" == proxies.client([(b"x-forwarded-for", b"unix, 10.1.2.3")])
+
+
 @pytest.mark.parametrize(
     ("told", "client"),
     [

@@ -18,6 +18,7 @@ from gateway.values import (
     Source,
     TokenFacts,
     TokenPlace,
+    header_lines,
 )
 from tests.rules.heads import head
 
@@ -539,11 +540,12 @@ def test_remembered_identities_are_bounded_and_never_mixed_up():
     callers = [TokenFacts(provider="p", subject=f"s{number}") for number in range(2100)]
 
     for facts in [*callers, *callers[:3]]:
-        told = rules._identity(
+        told, lines = rules._identity(
             Permit(route=Route(id="r"), facts=facts, credentials=None, source=Source.L1)
         )
         assert told is not None
         assert facts.subject is not None
         assert (b"x-auth-subject", facts.subject.encode()) == told[0]
+        assert header_lines(told) == lines
 
     assert len(rules._told) < len(callers)

@@ -13,12 +13,12 @@ from typing import cast
 
 from gateway.tasks import running
 from gateway.values import (
-    Header,
     Origin,
     Reason,
     Timeouts,
     UpstreamSettings,
     WireLimits,
+    header_lines,
 )
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import Downstream
@@ -89,7 +89,10 @@ HOP_BY_HOP = {
     b"keep-alive",
 }
 
+TUNNELS = {b"websocket", b"raw"}
+
 STATUS = {
+    Reason.REVOKED: 401,
     Reason.BAD_MESSAGE: 400,
     Reason.TARGET_TOO_LONG: 414,
     Reason.HEADERS_TOO_LARGE: 431,
@@ -121,14 +124,12 @@ class PlainFront:
         if head.target.startswith(b"/deny"):
             self._answer(connection, 401)
             return
-        upgrade = head.upgrade if head.upgrade == b"websocket" else b""
+        upgrade = head.upgrade if head.upgrade in TUNNELS else b""
         headers = [each for each in head.headers if each[0] not in HOP_BY_HOP]
-        ends_at = None if self.ends_in is None else time.monotonic() + self.ends_in
         plan = Plan(
             target=head.target,
-            headers=headers,
+            lines=header_lines(headers),
             upgrade=upgrade,
-            ends_at=ends_at,
             body_limit=self.body_limit,
         )
         owner = _Owner(self, connection)
@@ -153,7 +154,7 @@ class PlainFront:
 
     def _answer(self, connection: Downstream, status: int) -> None:
         connection.answer(
-            lambda framing: serialise_response(status, b"", [], framing), b"no"
+            lambda framing: serialise_response(status, b"", b"", framing), b"no"
         )
 
 
@@ -162,8 +163,14 @@ class _Owner:
         self._front = front
         self._connection = connection
 
-    def response_headers(self, head: ResponseHead) -> list[Header]:
-        return [each for each in head.headers if each[0] not in HOP_BY_HOP]
+    def response_lines(self, head: ResponseHead) -> bytes:
+        return header_lines(
+            [each for each in head.headers if each[0] not in HOP_BY_HOP]
+        )
+
+    def ends_at(self) -> float | None:
+        ends_in = self._front.ends_in
+        return None if ends_in is None else time.monotonic() + ends_in
 
     def relayed(self, relay: Relay) -> None:
         self._front.done.append(relay)

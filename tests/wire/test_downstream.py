@@ -509,7 +509,9 @@ async def test_a_tunnel_that_ends_delivers_its_last_bytes():
             b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n"
             b"Upgrade: websocket\r\n\r\n"
         )
-        await until(lambda: "closed" in repr(h.front.only()))
+        transport = h.front.only()._transport
+        assert transport is not None
+        await until(transport.get_write_buffer_size)
         client.read_on()
         answer = await client.read_all()
         client.writer.close()

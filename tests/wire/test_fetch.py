@@ -149,7 +149,7 @@ async def test_who_gives_up_too_late_hurts_nobody():
     """Answered and cancelled in one moment: the connection is already another's."""
     async with endpoint(repeats(answer_of(1))) as token:
         asking = asyncio.get_running_loop().create_task(token.fetched())
-        await until(lambda: token.pool._idle)
+        await until(lambda: "1 idle" in repr(token.pool))
         connection = token.pool.take_idle()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)

@@ -47,12 +47,18 @@ class Listener:
             raise MessageError(msg)
         self.received += data
 
+    def half_end(self) -> None:
+        self.told.append("half-end")
+
     def end(self) -> None:
         self.told.append("end")
 
     def failed(self, error: Exception) -> None:
         self.told.append("failed")
         self.error = error
+
+    def flush(self) -> None:
+        pass
 
     def pause_request(self) -> None:
         self.told.append("pause")
@@ -523,9 +529,11 @@ async def test_a_tunnel_passes_bytes_until_it_closes():
         origin.hand.advance(50)
         origin.connection.send(b"hello")
         origin.hand.advance(50)
-        await until(lambda: listener.over)
+        await until(lambda: "half-end" in listener.told)
+        origin.connection.leave()
+        await until(lambda: origin.keeper.lost)
 
-        assert [101, "end"] == listener.told
+        assert [101, "half-end"] == listener.told
         assert b"HTTP/1.1 echo hello" == listener.received
 
 

@@ -1,0 +1,28 @@
+"""Whether certificates and keys in files are what they should be. Floor 2: reads files.
+
+Told while the configuration is read: that is better than a handshake that fails later.
+"""
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+
+def certificates(file: Path) -> list[x509.Certificate]:
+    """Give the certificates (PEM) in a file; none where it holds something else."""
+    try:
+        return x509.load_pem_x509_certificates(file.read_bytes())
+    except (OSError, ValueError):
+        return []
+
+
+def belong_together(certificate: Path, key: Path) -> bool:
+    """Tell whether a key (PEM, without a password) is the first certificate's."""
+    try:
+        private = load_pem_private_key(key.read_bytes(), password=None)
+        ours = [each.public_key() for each in certificates(certificate)[:1]]
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return ours == [private.public_key()]

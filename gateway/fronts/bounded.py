@@ -1,0 +1,96 @@
+"""Bounds for the listeners that aiohttp serves: status and admin. Floor 4.
+
+Left to itself aiohttp lets in as many as come, and answers a message it cannot read
+with the line it choked on, which may hold a token (SECURITY §0, items 10 and 11). Its
+keep-alive deadline is also that of a head: it runs until a whole one has come, from the
+connection's begin or its last answer, however the bytes drip.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+
+CONNECTIONS: Final = 256
+"""Of one listener. Beyond, the oldest goes: a probe must always get in."""
+
+HEAD_SECONDS: Final = 10.0
+
+
+class BoundedSite(web.BaseSite):
+    """What `web.TCPSite` is, with bounds."""
+
+    def __init__(
+        self,
+        runner: web.BaseRunner,
+        host: str,
+        port: int,
+        *,
+        connections: int = CONNECTIONS,
+        head_seconds: float = HEAD_SECONDS,
+    ) -> None:
+        super().__init__(runner)
+        self._place = (host, port)
+        self._connections = connections
+        self._head_seconds = head_seconds
+
+    @property
+    def name(self) -> str:
+        """Tell where it was asked to listen."""
+        host, port = self._place
+        return f"http://{host}:{port}"
+
+    async def start(self) -> None:
+        """Open it; raises `OSError`."""
+        await super().start()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._handler, *self._place)
+
+    def _handler(self) -> "_Handler":
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the runner is not set up, or no more")
+        return _Handler(
+            server,
+            connections=self._connections,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self._head_seconds,
+            access_log=None,
+        )
+
+
+class _Handler(web.RequestHandler):
+    __slots__ = ("_limit",)
+
+    def __init__(
+        self, manager: web.Server, *, connections: int, **options: Any
+    ) -> None:
+        super().__init__(manager, **options)
+        self._limit = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        there = [] if self._manager is None else self._manager.connections
+        if len(there) > self._limit:
+            _abort_first(there)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        # Neither told nor logged: `message` and `exc` hold the bytes it choked on.
+        answer = web.Response(status=400, text="bad request\n")
+        answer.force_close()
+        return answer
+
+
+def _abort_first(handlers: list[web.RequestHandler]) -> None:
+    for handler in handlers:
+        if handler.transport is not None and not handler.transport.is_closing():
+            handler.transport.abort()
+            return

@@ -1,0 +1,237 @@
+"""The clients' door: TCP or a Unix domain socket, with or without TLS. Floor 5.
+
+Plain connections go straight to `wire.downstream`. Where TLS or a PROXY header comes
+first, they pass `wire.entrance`; the certificate's files are looked at every few
+seconds, on a thread, and renewed ones are taken up by the next handshake.
+"""
+
+import asyncio
+import contextlib
+import functools
+import socket
+import ssl
+from pathlib import Path
+from typing import Final
+
+from gateway.app import App
+from gateway.config.addresses import Address, UnixAddress
+from gateway.config.listeners import Tls
+from gateway.errors import GatewayError
+from gateway.rules.forwarded import TrustedProxies
+from gateway.tasks import spawn
+from gateway.wire.deadlines import Deadlines
+from gateway.wire.downstream import Downstream
+from gateway.wire.entrance import REFUSALS, Entrance
+from gateway.wire.tls import Certificates, TlsSettings, TlsUnusable
+
+BACKLOG: Final = 1024
+
+SOCKET_MODE: Final = 0o660
+"""Who may connect to a Unix domain socket: its owner and group."""
+
+_LOOK_EVERY: Final = 5.0
+"""Seconds between two looks at the certificate's files."""
+
+_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class CannotOpen(GatewayError):
+    """The clients' door cannot be opened; the message says why and what to do."""
+
+
+class Door:
+    """The clients' listener of one process."""
+
+    def __init__(
+        self, app: App, deadlines: Deadlines, *, look_every: float = _LOOK_EVERY
+    ) -> None:
+        """Read the certificate, if there is one; raises `TlsUnusable`."""
+        self._app = app
+        self._deadlines = deadlines
+        self._look_every = look_every
+        self._file: SocketFile | None = None
+        self._servers: list[asyncio.Server] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        listen = app.config.listen
+        self.address: Address = listen.proxy
+        """Where it is: of port 0, once open, the port that the system chose."""
+        self.sockets: list[socket.socket] = []
+        """What listens; empty before it is open, and after it was closed."""
+        self.certificates = _certificates(listen.tls)
+        self._entrance: Entrance | None = None
+        if self.certificates is not None or listen.proxy_protocol:
+            self._entrance = Entrance(
+                app.front,
+                app.limits,
+                deadlines,
+                inside=lambda: len(app.front),
+                announcers=TrustedProxies(listen.proxy_protocol),
+                certificates=self.certificates,
+            )
+        self._watch()
+
+    def __repr__(self) -> str:
+        return f"<Door {self.address}>"
+
+    async def open(self, inherited: socket.socket | None = None) -> None:
+        """Let clients in, by a socket of one's own or one that was inherited.
+
+        Raises `OSError`, or `CannotOpen` for a Unix domain socket.
+        """
+        self.sockets = await self._bind() if inherited is None else [inherited]
+        for listener in self.sockets:
+            await self._serve(listener)
+        if not isinstance(self.address, UnixAddress):
+            port = self.sockets[0].getsockname()[1]
+            self.address = self.address._replace(port=port)
+        if self.certificates is not None:
+            watching = self._renew(self.certificates)
+            self._tasks.append(spawn(watching, name="certificates"))
+
+    def close(self) -> None:
+        """Let nobody in any more; who is already inside stays."""
+        for server in self._servers:
+            server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._file is not None:
+            self._file.remove()
+        self.sockets = []
+
+    def abort(self) -> None:
+        """Close, and cut whoever is still on the way in."""
+        self.close()
+        if self._entrance is not None:
+            self._entrance.abort()
+
+    async def _bind(self) -> list[socket.socket]:
+        if isinstance(self.address, UnixAddress):
+            self._file = SocketFile(Path(self.address.host))
+            return [self._file.socket]
+        loop, bound = asyncio.get_running_loop(), list[socket.socket]()
+        # A name such as localhost may stand for an address of each family.
+        found = await loop.getaddrinfo(*self.address, type=socket.SOCK_STREAM)
+        try:
+            for family, *_, address in dict.fromkeys(found):
+                bound.append(socket.create_server(address, family=family))
+        except OSError:
+            for each in bound:
+                each.close()
+            raise
+        return bound
+
+    async def _serve(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        if self._entrance is not None:
+            listener.listen(BACKLOG)
+            work = self._entrance.serve(listener)
+            self._tasks.append(spawn(work, name="accept"))
+        elif listener.family == socket.AF_UNIX:
+            server = await loop.create_unix_server(
+                self._downstream, sock=listener, backlog=BACKLOG
+            )
+            self._servers.append(server)
+        else:
+            server = await loop.create_server(
+                self._downstream, sock=listener, backlog=BACKLOG
+            )
+            self._servers.append(server)
+
+    async def renew(self, certificates: Certificates) -> None:
+        """Look at the certificate's files once; what cannot be used is told."""
+        try:
+            renewed = await asyncio.to_thread(certificates.refresh)
+        except TlsUnusable as error:
+            self._app.log.warning("certificate_unusable", text=str(error))
+            return
+        if renewed:
+            not_after = int(certificates.not_after)
+            self._app.log.info("certificate_renewed", not_after=not_after)
+
+    async def _renew(self, certificates: Certificates) -> None:
+        while True:
+            await asyncio.sleep(self._look_every)
+            await self.renew(certificates)
+
+    def _downstream(self) -> Downstream:
+        return Downstream(self._app.front, self._app.limits, self._deadlines)
+
+    def _watch(self) -> None:
+        watch, entrance = self._app.metrics.watch, self._entrance
+        if entrance is not None:
+            for why in REFUSALS:
+                watch(
+                    "connections_refused_total",
+                    functools.partial(entrance.refused.__getitem__, why),
+                    why,
+                )
+        if (certificates := self.certificates) is not None:
+            watch(
+                "tls_certificate_expiry_timestamp_seconds",
+                lambda: certificates.not_after,
+            )
+            watch("tls_last_reload_successful", lambda: certificates.well)
+
+
+class SocketFile:
+    """A Unix domain socket, bound to its path; it listens once a server has it."""
+
+    def __init__(self, path: Path) -> None:
+        """Bind it, in place of one that nobody listens on; raises `CannotOpen`."""
+        self._path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _clear_away(path)
+            self.socket.bind(str(path))
+            # Before anybody can connect: it does not listen yet.
+            path.chmod(SOCKET_MODE)
+            self._identity = _identity(path)
+        except OSError as error:
+            self.socket.close()
+            raise CannotOpen(
+                f"listen.proxy: cannot listen on unix:{path}: {error.strerror};"
+                " choose another path, or end what is there"
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"<SocketFile {self._path}>"
+
+    def remove(self) -> None:
+        """Take the file away, unless it is a successor's by now."""
+        with contextlib.suppress(OSError):
+            if _identity(self._path) == self._identity:
+                self._path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    # The number of a file that was removed is soon given to another.
+    return found.st_ino, found.st_mtime_ns
+
+
+def _clear_away(path: Path) -> None:
+    """Remove a socket that a process left when it was killed; nothing else."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full queue is somebody, too
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        except BlockingIOError:
+            pass
+
+
+def _certificates(tls: Tls | None) -> Certificates | None:
+    if tls is None:
+        return None
+    return Certificates(
+        TlsSettings(
+            certificate=tls.certificate,
+            key=tls.key,
+            client_ca=tls.client_ca,
+            client_required=tls.client_certificates == "required",
+            min_version=_VERSIONS[tls.min_version],
+        )
+    )

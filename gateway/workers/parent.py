@@ -1,0 +1,200 @@
+"""The parent of several workers: it serves no client. Floor 5.
+
+Opening: the port is taken for all workers, then the probes are answered, then every
+post is held; ready is who has had all of them serve once and has one now. Ending: not
+ready, every worker ends in good order, a second signal has them hurry; then whatever
+is left is killed. If the parent itself is killed, its workers see that and end alone.
+
+A post that is empty when the end begins has no successor: who waits there is reset.
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from gateway.admin.views import admin_app
+from gateway.app import SystemClock
+from gateway.config.addresses import Address
+from gateway.config.load import Loaded
+from gateway.errors import GatewayError
+from gateway.facts.marks import Marks, TokenTerms
+from gateway.fronts.status import status_app
+from gateway.observe.logs import Log
+from gateway.server import Windows, clear
+from gateway.tasks import spawn
+from gateway.workers.desk import Desk, Explainer, Scraper
+from gateway.workers.link import Build, Keep, Question
+from gateway.workers.post import House, Pace, Post
+
+_MARGIN: Final = 5.0
+"""Seconds for a worker to say that it has ended, beyond the drain's own deadline."""
+
+
+class Parent:
+    """Runs workers. Keeps `fronts.status.StatusState`."""
+
+    def __init__(
+        self, loaded: Loaded, *, log: Log, command: Sequence[str], pace: Pace
+    ) -> None:
+        """`command` runs a worker (`House.command`)."""
+        config = self._config = loaded.config
+        self._log = log
+        self._windows = Windows()
+        self._stop = asyncio.Event()
+        self._begun = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._posts: list[Post] = []
+        self._address = config.listen.proxy
+        clock = SystemClock()
+        terms = {
+            name: TokenTerms(lifetime=provider.token_lifetime)
+            for name, provider in config.providers.items()
+        }
+        marks = Marks(tuple(map(str, config.secret)), clock=clock, terms=terms)
+        self._desk = Desk(self._posts, marks, tuple(config.providers))
+        self._scraper = Scraper(self._posts, asyncio.get_running_loop())
+        self._house = House(
+            command=command,
+            build=Build(loaded.document, str(loaded.base)),
+            marks=marks.list,
+            hear=self._hear,
+            bind=lambda: bind(self._address),
+            left=self._scraper.gone.add,
+            log=log,
+            clock=clock,
+            pace=pace,
+        )
+        self.addresses = self._windows.addresses
+        self.draining = False
+
+    def __repr__(self) -> str:
+        state = "draining" if self.draining else "serving"
+        return f"<Parent: {state}, {sum(each.serving for each in self._posts)} workers>"
+
+    @property
+    def started(self) -> bool:
+        """Tell whether all have served, and one does now."""
+        return self._begun and any(post.serving for post in self._posts)
+
+    def conditions(self) -> Mapping[str, bool]:
+        """Tell which parts are well: which workers serve, and what they say."""
+        told = {f"worker {post.number}": post.serving for post in self._posts}
+        for post in self._posts:
+            for name, well in post.conditions.items():
+                told[name] = told.get(name, True) and well
+        return told
+
+    # ----------------------------------------------------------------- opening
+
+    async def start(self) -> None:
+        """Open every listener and have every worker serve.
+
+        Raises `CannotListen`, or what keeps a worker from its start.
+        """
+        listen = self._config.listen
+        doors = self._take_port()
+        self._posts += [
+            Post(number, door, self._house) for number, door in enumerate(doors, 1)
+        ]
+        status = status_app(self, self._scraper.registry)
+        await self._windows.open("status", listen.status, status)
+        admin = admin_app(
+            explainer=Explainer(self._posts),
+            desk=self._desk,
+            token=self._config.admin.token,
+            hosts=(listen.admin.host,),
+        )
+        await self._windows.open("admin", listen.admin, admin)
+        self._tasks += [
+            spawn(post.hold(), name=f"post-{post.number}") for post in self._posts
+        ]
+        await asyncio.gather(*(post.started for post in self._posts))
+        self._begun = True
+        self.addresses["proxy"] = self._address
+        told = {name: str(address) for name, address in self.addresses.items()}
+        self._log.info("listening", **told)
+
+    def _take_port(self) -> list[socket.socket]:
+        """Bind a socket for each worker; nobody else has the port."""
+        with clear("proxy", self._address):
+            # Without SO_REUSEPORT: we would share the port with another gateway.
+            with bind(self._address, alone=True) as probe:
+                port: int = probe.getsockname()[1]
+            self._address = self._address._replace(port=port)
+            return [bind(self._address) for _ in range(self._config.workers)]
+
+    async def _hear(self, post: Post, question: Question) -> None:
+        """Do what a worker asks for."""
+        if not isinstance(question, Keep):
+            raise GatewayError("expected nothing but marks from a worker")
+        await self._desk.spread(question.mark, post)
+
+    # ------------------------------------------------------------------ ending
+
+    async def serve(self) -> None:
+        """Serve until a signal, then end in good order."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        await self._stop.wait()
+        await self.drain()
+        await self.close()
+
+    def stop(self) -> None:
+        """End in good order; a second call ends at once."""
+        if self._stop.is_set():
+            for post in self._posts:
+                self._tasks.append(spawn(post.hurry(), name="hurry"))
+        self._stop.set()
+
+    async def drain(self) -> None:
+        """Have every worker finish what was begun."""
+        self.draining = True
+        deadline = self._config.drain.deadline
+        self._log.info("draining", seconds=deadline)
+        for post in self._posts:
+            post.close_door()
+        await asyncio.gather(*(post.drain(deadline + _MARGIN) for post in self._posts))
+
+    async def close(self) -> None:
+        """End what is left, and let go of everything."""
+        for post in self._posts:
+            post.close_door()
+        if not self.draining:
+            for post in self._posts:
+                post.kill()
+        await asyncio.gather(*self._tasks)
+        await self._windows.close()
+        self._log.info("stopped")
+
+
+def bind(address: Address, *, alone: bool = False) -> socket.socket:
+    """Bind a socket that takes nobody yet; who listens on it opens it."""
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        *address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    door = socket.socket(family, kind, protocol)
+    try:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not alone:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            # As asyncio does: `[::]` and `0.0.0.0` are two addresses.
+            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        door.bind(where)
+    except OSError:
+        door.close()
+        raise
+    return door
+
+
+def command() -> tuple[str, ...]:
+    """Give what runs a worker: the program that runs now."""
+    # `python -m gateway` finds us where it was started, an installed one does not look.
+    found_here = Path(sys.argv[0]).name == "__main__.py"
+    safe = () if found_here else ("-P",)
+    return (sys.executable, *safe, "-m", "gateway", "worker")

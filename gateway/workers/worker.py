@@ -1,0 +1,199 @@
+"""A worker: serves clients, and does what its parent asks. Floor 5.
+
+It obeys nobody else. A signal that ends a process reaches a whole group of them (the
+terminal's Ctrl-C, systemd's stop), and the parent among them tells its workers what to
+do about it. A parent that is gone without a word is the end too: what was begun is
+finished, and nobody is left behind.
+"""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.admin.desk import expiry
+from gateway.app import App, SystemClock, registry
+from gateway.config.load import load_again
+from gateway.errors import GatewayError, StoreUnavailable
+from gateway.facts.marks import Marks, TokenTerms
+from gateway.observe.access_log import AccessLog
+from gateway.observe.logs import configure
+from gateway.ports import Clock
+from gateway.server import Server
+from gateway.tasks import spawn
+from gateway.values import Mark, Secret
+from gateway.wire.deadlines import Deadlines
+from gateway.workers.link import (
+    Build,
+    Drain,
+    Expiry,
+    Explain,
+    Keep,
+    Lift,
+    Link,
+    LinkLost,
+    Look,
+    Open,
+    Question,
+    Scrape,
+)
+from gateway.workers.metrics import Snapshot, snapshot
+
+Spread = Callable[[Mark], Awaitable[None]]
+
+SPREAD: Final = 4.0
+"""Seconds for the parent to tell a mark to every worker."""
+
+
+class SharedMarks(Marks):
+    """The marks of one of several workers: what it adds by itself, all add."""
+
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        *,
+        clock: Clock,
+        terms: Mapping[str, TokenTerms],
+        spread: Spread,
+    ) -> None:
+        super().__init__(secrets, clock=clock, terms=terms)
+        self._spread = spread
+
+    async def add(self, mark: Mark) -> None:
+        """Put `mark` in force here and everywhere, or raise `StoreUnavailable`."""
+        await super().add(mark)
+        await self._spread(mark)
+
+    async def keep(self, mark: Mark) -> None:
+        """Put `mark` in force that the parent told of."""
+        await super().add(mark)
+
+
+class Worker:
+    """A process that serves clients by one inherited socket."""
+
+    def __init__(self, end: socket.socket, door: socket.socket, number: int) -> None:
+        self._link = Link(end, self._respond)
+        self._door = door
+        self._number = number
+        self._service: Service | None = None
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._number}: {self._link!r}>"
+
+    async def live(self) -> None:
+        """Do what the parent asks until it says or shows that this is the end."""
+        await self._link.open()
+        await self._link.listen()
+        if self._service is not None:
+            await self._service.leave()
+        self._door.close()
+
+    async def _respond(self, question: Question) -> object:
+        if isinstance(question, Build):
+            self._service = Service(question, self._number, self._spread)
+            return None
+        if self._service is None:
+            raise GatewayError("expected a configuration first")
+        if not isinstance(question, Open):
+            return await self._service.respond(question)
+        await self._service.open(question.marks, self._door)
+        return None
+
+    async def _spread(self, mark: Mark) -> None:
+        try:
+            await self._link.tell(Keep(mark), SPREAD)
+        except LinkLost as error:
+            raise StoreUnavailable("not every worker has the mark") from error
+
+
+class Service:
+    """Everything that serves a configuration, once the parent has told it."""
+
+    def __init__(self, build: Build, number: int, spread: Spread) -> None:
+        loaded = load_again(build.document, Path(build.base), registry())
+        config = loaded.config.log
+        loop = asyncio.get_running_loop()
+        deadlines = Deadlines(loop)
+        self._log = configure(config.level, sys.stderr, SystemClock(), worker=number)
+        self._access = AccessLog(sys.stdout, worker=number) if config.access else None
+        loop.set_exception_handler(self._log.loop_failure)
+
+        def make_marks(secrets: Sequence[str], **settings: Any) -> SharedMarks:
+            self._marks = SharedMarks(secrets, **settings, spread=spread)
+            return self._marks
+
+        self._app = App(
+            loaded,
+            deadlines=deadlines,
+            log=self._log,
+            observers=() if self._access is None else (self._access,),
+            make_marks=make_marks,
+        )
+        self._server = Server(self._app, deadlines)
+        self._ending: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Service: {self._server!r}>"
+
+    async def open(self, marks: Iterable[Mark], door: socket.socket) -> None:
+        """Let clients in, with these marks in force from the first on."""
+        for mark in marks:
+            await self._marks.keep(mark)
+        await self._server.open_door(door)
+
+    async def respond(self, question: Question) -> object:
+        """Do what is asked of a worker at work."""
+        match question:
+            case Explain(method, url, headers, token):
+                secret = None if token is None else Secret(token)
+                return await self._app.explainer.explain(method, url, headers, secret)
+            case Expiry(provider, token):
+                return (expiry(self._app.sources[provider], Secret(token)),)
+            case Keep(mark, token):
+                await self._keep(mark, token)
+            case Lift(kind, provider, name):
+                await self._marks.lift(kind, provider, name)
+            case Scrape():
+                return await asyncio.to_thread(self._snapshot)
+            case Look():
+                return self._server.conditions()
+            case Drain(hurry=True):
+                self._server.hurry()
+            case Drain():
+                await self.end()
+            case Build() | Open():
+                raise GatewayError("expected that but once")
+        return None
+
+    async def _keep(self, mark: Mark, token: str | None) -> None:
+        await self._marks.keep(mark)
+        if token is not None:
+            # The mark is in force already; a lost store costs nothing but memory.
+            with contextlib.suppress(StoreUnavailable):
+                await self._app.sources[mark.provider].forget(Secret(token))
+
+    async def end(self) -> None:
+        """Finish what was begun, and close; once, however often it is asked for."""
+        if self._ending is None:
+            self._ending = spawn(self._end(), name="worker-end")
+        await self._ending
+
+    async def leave(self) -> None:
+        """End, though nobody may have asked for it: the parent is gone."""
+        if self._ending is None:
+            self._log.warning("parent_lost")
+        await self.end()
+        if self._access is not None:
+            self._access.close()
+        self._log.close()
+
+    async def _end(self) -> None:
+        await self._server.drain()
+        await self._server.close()
+
+    def _snapshot(self) -> Snapshot:
+        return snapshot(self._app.metrics_registry.collect())

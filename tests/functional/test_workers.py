@@ -1,0 +1,321 @@
+"""Several processes behind one port: they answer as one, and none is missed."""
+
+import http.client
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.functional.harness import (
+    ADMIN_TOKEN,
+    Gateway,
+    bearer,
+    command,
+    connect,
+    eventually,
+    exchange,
+    head,
+    read_answer,
+    running,
+)
+from tests.functional.lab import KEY, MIB, PIECE, config, sign
+from tests.functional.load import crowd
+from tests.stores.servers import serving
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity"), reason="connections are spread by Linux"
+)
+
+HTTPS = ("X-Forwarded-Proto", "https")
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+@pytest.fixture(scope="module")
+def valkey():
+    """The store that workers share."""
+    with serving("valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def start(start_lab, lab, valkey):
+    """Start gateways with two workers in front of the laboratory."""
+
+    def start(more: str = "") -> Gateway:
+        text = f"workers: 2\nstore: {{url: '{valkey.url}'}}\n{more}"
+        return start_lab(text + config(lab))
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def pair(start):
+    """One that several tests share: who kills a worker waits for its successor."""
+    with running(start()) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def ending(start, lab):
+    """A gateway of the test's own, which the test will end."""
+    lab.wait()
+    with running(start()) as gateway:
+        yield gateway
+    lab.go()
+
+
+def told(gateway: Gateway, event: str) -> list[dict]:
+    """Give the events of one kind that were told so far."""
+    lines = gateway.printed()[1].splitlines()
+    return [each for each in map(json.loads, lines) if each["event"] == event]
+
+
+def workers(gateway: Gateway) -> dict[int, int]:
+    """Give the processes that serve now, by their number."""
+    return {each["number"]: each["pid"] for each in told(gateway, "worker_serving")}
+
+
+def whole(gateway: Gateway) -> bool:
+    """Tell whether all workers serve."""
+    return gateway.metric("workers") == 2
+
+
+def lives(pid: int) -> bool:
+    """Tell whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def statuses(gateway: Gateway, token: str, times: int = 40) -> set[int]:
+    """Ask on so many connections that every worker is met."""
+    return {gateway.ask("GET", "/page/x", bearer(token)).status for _ in range(times)}
+
+
+# ---------------------------------------------------------------------- one gateway
+
+
+def test_both_serve_and_are_counted_as_one(pair):
+    """Every request once in the metrics, and what a process is by itself for each."""
+    before = pair.metric("http_requests_total", route="page")
+    assert {200} == statuses(pair, sign())
+    text = pair.status("/metrics").body.decode()
+
+    assert before + 40 == pair.metric("http_requests_total", route="page")
+    for number in (0, 1, 2):
+        assert f'process_resident_memory_bytes{{worker="{number}"}}' in text
+    assert {"[+] worker 1", "[+] worker 2", "[+] store"} <= set(
+        pair.status("/readyz?verbose").body.decode().splitlines()
+    )
+
+
+def test_a_revocation_is_in_force_everywhere_once_it_is_confirmed(pair):
+    """Also with the successor of a worker that was killed after it."""
+    token, other = sign(), sign(sub="eve")
+    assert {200} == statuses(pair, token) | statuses(pair, other)
+    pair.revoke("lab", token)
+    body = {"provider": "lab", "subject": "eve"}
+    assert 201 == pair.admin("POST", "/api/revocations", body).status
+    assert {401} == statuses(pair, token) | statuses(pair, other)
+
+    os.kill(workers(pair)[1], signal.SIGKILL)
+    eventually(lambda: len(told(pair, "worker_ended")) and whole(pair))
+    assert {401} == statuses(pair, token) | statuses(pair, other)
+    for mark in pair.admin("GET", "/api/revocations").json["revocations"]:
+        assert 204 == pair.admin("DELETE", f"/api/revocations/{mark['id']}").status
+    assert {200} == statuses(pair, token) | statuses(pair, other)
+
+
+def test_a_client_that_revokes_its_token_at_one_is_refused_by_all(pair):
+    """The marks of the guarded revocation endpoint travel too."""
+    token = sign(client_id="engine")
+    host, path = "melon.example", "/oauth/revoke"
+    form = f"token={token}&client_id=engine&client_secret=s".encode()
+    headers = [HTTPS, FORM]
+    request = head("POST", path, host, headers, form)
+    assert 200 == exchange(pair.ports.proxy, request).status
+
+    assert [1] == [
+        sum(mark["provider"] == "melon" for mark in each.json["revocations"])
+        for each in [pair.admin("GET", "/api/revocations")]
+    ]
+
+
+def test_an_explanation_is_had_through_the_parent(pair):
+    """Though the parent serves nobody."""
+    body = {"method": "GET", "url": "http://lab/page/x", "token": sign()}
+    answer = pair.admin("POST", "/api/explain", body)
+
+    assert (200, "allow") == (answer.status, answer.json["decision"])
+
+
+def test_a_hung_worker_holds_up_no_scrape_and_no_revocation_in_silence(pair):
+    """The one counts with what it told last, the other says what is missing."""
+    eventually(lambda: whole(pair))
+    before = pair.metric("http_requests_total")
+    hung = workers(pair)[2]
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        assert before == pair.metric("http_requests_total")
+        took = time.monotonic() - begun
+        body = {"provider": "lab", "subject": "mallory"}
+        answer = pair.admin("POST", "/api/revocations", body)
+    finally:
+        os.kill(hung, signal.SIGCONT)
+
+    assert took < 3
+    assert (503, "not_everywhere") == (answer.status, answer.json["error"])
+    # What it was told meanwhile it does now.
+    assert 201 == pair.admin("POST", "/api/revocations", body).status
+    assert {401} == statuses(pair, sign(sub="mallory"))
+
+
+def test_who_waits_in_the_queue_of_a_killed_worker_is_served(pair):
+    """All of them: their connections are with the socket, not with the process."""
+    eventually(lambda: whole(pair))
+    assert {200} == statuses(pair, sign())
+    victim = workers(pair)[1]
+    os.kill(victim, signal.SIGSTOP)
+    lines = []
+    for _ in range(40):
+        line = connect(pair.ports.proxy, timeout=20)
+        line.sendall(head("GET", "/page/x", "lab", [bearer(sign())]))
+        lines.append(line)
+    os.kill(victim, signal.SIGKILL)
+    answers = [read_answer(line).status for line in lines]
+    for line in lines:
+        line.close()
+
+    assert [200] * 40 == answers
+    assert victim != workers(pair)[1]
+    # The sum of what was counted does not fall when a worker goes.
+    assert 0 < pair.metric("worker_restarts_total")
+
+
+def test_signals_are_the_parents(pair):
+    """A whole group may be sent one (systemd, Ctrl-C): the parent tells its workers."""
+    eventually(lambda: whole(pair))
+    pids = workers(pair)
+    for pid in pids.values():
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+
+    assert {200} == statuses(pair, sign())
+    assert pids == workers(pair)
+
+
+# --------------------------------------------------------------------------- endings
+
+
+@pytest.mark.parametrize("mode", ["one", "workers"])
+def test_an_end_under_load_fails_nobody(mode, start, start_lab, lab):
+    """Every answer is whole, the last ones say so, and then nobody is let in."""
+    gateway = start() if mode == "workers" else start_lab(config(lab))
+    with running(gateway):
+        with crowd(gateway.ports.proxy, "/page/x", [bearer(sign())]) as met:
+            eventually(lambda: met.met[200] > 300)
+            before = met.met[200]
+            gateway.signal(signal.SIGTERM)
+            assert 0 == gateway.wait()
+        exchanges = gateway.exchanges()
+
+    assert before < met.met[200]
+    assert {200, "refused"} <= set(met.met) <= {200, "refused", "closed"}
+    assert met.met[200] == len(exchanges)
+    if mode == "workers":
+        assert {1, 2} == {each["worker"] for each in exchanges}
+
+
+def test_a_signal_lets_a_download_finish(ending, lab):
+    """Of any worker; nobody new is let in meanwhile, and the exit code is 0."""
+    with connect(ending.ports.proxy) as line:
+        line.sendall(head("GET", "/bulk/halves", "lab", [bearer(sign())]))
+        response = http.client.HTTPResponse(line)
+        response.begin()
+        assert PIECE == response.read(MIB)
+        ending.signal()
+        eventually(lambda: ending.status("/readyz").status == 503)
+        with pytest.raises(ConnectionRefusedError):
+            connect(ending.ports.proxy)
+        assert ending.process.poll() is None
+        lab.go()
+
+        assert PIECE == response.read()
+        assert 0 == ending.wait()
+
+
+def test_a_second_signal_does_not_wait(ending):
+    """What still runs is cut, visibly."""
+    with connect(ending.ports.proxy) as line:
+        line.sendall(head("GET", "/bulk/halves", "lab", [bearer(sign())]))
+        response = http.client.HTTPResponse(line)
+        response.begin()
+        begun = time.monotonic()
+        ending.signal()
+        eventually(lambda: ending.status("/readyz").status == 503)
+        ending.signal()
+
+        assert 0 == ending.wait()
+        assert time.monotonic() - begun < 8
+        with pytest.raises((ConnectionError, http.client.IncompleteRead)):
+            response.read()
+
+
+def test_orphans_finish_what_was_begun_and_end(ending, lab):
+    """The parent was killed: nobody tells them, and nobody is left behind."""
+    pids = workers(ending).values()
+    with connect(ending.ports.proxy) as line:
+        line.sendall(head("GET", "/bulk/halves", "lab", [bearer(sign())]))
+        response = http.client.HTTPResponse(line)
+        response.begin()
+        ending.kill()
+        with pytest.raises(ConnectionRefusedError):
+            connect(ending.ports.proxy)
+        lab.go()
+        assert 2 * PIECE == response.read()
+    eventually(lambda: not any(map(lives, pids)))
+
+
+def test_a_worker_that_cannot_start_again_is_tried_with_rests(
+    start_lab, valkey, tmp_path
+):
+    """Its socket takes nobody meanwhile: the other one serves everybody."""
+    keys = tmp_path / "jwks.json"
+    keys.write_text('{"keys": [{"kty": "oct", "k": "' + "A" * 64 + '"}]}')
+    gateway = start_lab(
+        f"workers: 2\nstore: {{url: '{valkey.url}'}}\n"
+        "upstreams: {api: {targets: ['http://127.0.0.1:9']}}\n"
+        "routes: [{id: a, match: {path: /a}, provider: p, upstream: api}]\n"
+        "providers: {p: {verify: [jwt],"
+        f" jwt: {{algorithms: [HS256], jwks_file: '{keys}'}}}}}}\n"
+    )
+    with running(gateway):
+        keys.unlink()
+        os.kill(workers(gateway)[1], signal.SIGKILL)
+        eventually(lambda: len(told(gateway, "worker_ended")) >= 3)
+
+        assert {401} == {gateway.ask("GET", "/a").status for _ in range(20)}
+        assert 200 == gateway.status("/readyz").status
+        assert b"[!] worker 1 degraded" in gateway.status("/readyz?verbose").body
+        assert "jwks_file" in told(gateway, "worker_failed")[0]["error"]
+        rests = [each["rest"] for each in told(gateway, "worker_ended")]
+        assert sorted(rests) == rests
+        assert 0 < rests[2]
+
+
+def test_workers_without_a_shared_store_are_refused(tmp_path):
+    """Before anything runs: with file, line, and what was expected."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text(
+        f"version: 1\nsecret: {KEY}\nadmin: {{token: {ADMIN_TOKEN}}}\nworkers: 2\n"
+    )
+    checked, ran = (command(verb, "-c", str(path)) for verb in ("check", "run"))
+
+    assert f"{path}:4: workers: expected 1, or a store.url that" in checked.stderr
+    assert [1, 1] == [checked.returncode, ran.returncode]
+    assert checked.stderr == ran.stderr

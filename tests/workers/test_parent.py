@@ -1,0 +1,236 @@
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.config.addresses import Address
+from gateway.errors import ConfigError, GatewayError
+from gateway.server import CannotListen
+from gateway.tasks import running, spawn
+from gateway.values import Mark, MarkKind
+from gateway.workers.link import Keep, Look
+from gateway.workers.parent import Parent, bind, command
+from gateway.workers.post import Pace
+from tests.wired import ADMIN_TOKEN, SIGNED, EventLog, configured, listening
+
+HAND = Path(__file__).parent / "hand.py"
+QUICK = Pace(look=0.05, leave=2, well=0, first_rest=0.2)
+BEARER = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+MORE = f"""
+store: {{url: "redis://127.0.0.1:9"}}
+workers: 2
+drain: {{deadline: 2s}}
+providers: {{p: {{{SIGNED}}}}}
+"""
+
+
+@asynccontextmanager
+async def parent(
+    folder: Path, manner: str = "good", listen: str | None = None
+) -> AsyncIterator[Parent]:
+    """Make a parent of workers that do as they are told; it is closed in any case."""
+    log = EventLog(folder / "events.log")
+    parent = Parent(
+        configured((listen or listening()) + MORE),
+        log=log.log,
+        command=(sys.executable, str(HAND), manner, str(folder)),
+        pace=QUICK,
+    )
+    try:
+        yield parent
+    finally:
+        async with asyncio.timeout(20):
+            await parent.close()
+        assert all(task.done() for task in running())
+        log.events()
+
+
+def pids(folder: Path) -> list[int]:
+    """Give the workers so far."""
+    lines = (folder / "lives").read_text().splitlines()
+    return [int(line.split()[0]) for line in lines]
+
+
+def heard(folder: Path, word: str) -> int:
+    """Count what workers were told that begins so."""
+    return (folder / "heard").read_text().count(f"{word}(")
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    """Read the log of a parent that is closed."""
+    lines = (folder / "events.log").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+async def told(parent: Parent, name: str, path: str, **options: Any) -> tuple[int, str]:
+    """Ask one of the parent's own listeners; gives the status and the text."""
+    url = f"http://{parent.addresses[name]}{path}"
+    method = "POST" if "json" in options else "GET"
+    async with (
+        aiohttp.ClientSession() as http,
+        http.request(method, url, **options) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def greeted(parent: Parent) -> int:
+    """Connect, and hear which worker it is."""
+    reader, writer = await asyncio.open_connection(*parent.addresses["proxy"])
+    try:
+        return int(await reader.read())
+    finally:
+        writer.close()
+
+
+async def test_all_workers_serve_at_one_port(tmp_path):
+    """And the kernel spreads connections over them; the log tells the port."""
+    async with parent(tmp_path) as p:
+        await p.start()
+        met = {await greeted(p) for _ in range(60)}
+        ready, text = await told(p, "status", "/readyz?verbose")
+
+    assert set(pids(tmp_path)) == met
+    assert 200 == ready
+    assert "[+] worker 1\n[+] worker 2\n" in text
+    listened = next(each for each in events(tmp_path) if each["event"] == "listening")
+    assert str(p.addresses["proxy"]) == listened["proxy"]
+
+
+async def test_it_is_not_ready_before_all_have_served_nor_without_any(tmp_path):
+    """Alive it is all the time."""
+    async with parent(tmp_path) as p:
+        starting = spawn(p.start(), name="start")
+        while "status" not in p.addresses:  # noqa: ASYNC110 -- it has no event
+            await asyncio.sleep(0)
+        before = (await told(p, "status", "/readyz"))[0]
+        await starting
+        for post in p._posts:
+            post.serving = False
+        without = [
+            (await told(p, "status", f"/{path}"))[0] for path in ("readyz", "livez")
+        ]
+
+    assert (503, [503, 200]) == (before, without)
+
+
+async def test_it_stays_ready_while_one_worker_is_succeeded(tmp_path):
+    """The others serve; a probe that failed would take them away as well."""
+    async with parent(tmp_path) as p:
+        await p.start()
+        os.kill(pids(tmp_path)[0], signal.SIGKILL)
+        seen = set()
+        async with asyncio.timeout(20):
+            while len(pids(tmp_path)) < 3 or not all(p.conditions().values()):
+                seen.add((await told(p, "status", "/readyz"))[0])
+        met = {await greeted(p) for _ in range(60)}
+
+    assert {200} == seen
+    assert set(pids(tmp_path)[1:]) == met
+
+
+@pytest.mark.parametrize("name", ["proxy", "status", "admin"])
+async def test_a_busy_port_is_told_as_one(tmp_path, name):
+    """Also to a second gateway with workers: two would share it and nobody know."""
+    with bind(Address("127.0.0.1", 0)) as taken:
+        taken.listen()
+        listen = listening(**{name: taken.getsockname()[1]})
+        async with parent(tmp_path, listen=listen) as p:
+            with pytest.raises(CannotListen, match=f"^listen.{name}: .* is in use"):
+                await p.start()
+
+    assert not (tmp_path / "lives").exists()
+
+
+@pytest.mark.parametrize(
+    ("manner", "kind", "words"),
+    [
+        ("refuse", ConfigError, "expected better"),
+        ("die", GatewayError, "did not start"),
+    ],
+)
+async def test_workers_that_cannot_start_end_it(tmp_path, manner, kind, words):
+    """With the reason; whoever started the gateway decides what then."""
+    async with parent(tmp_path, manner) as p:
+        with pytest.raises(kind, match=words):
+            await p.start()
+
+
+async def test_a_revocation_reaches_all_workers(tmp_path):
+    """By the admin listener, which is the parent's."""
+    async with parent(tmp_path) as p:
+        await p.start()
+        body = {"provider": "p", "subject": "ada"}
+        status, _ = await told(
+            p, "admin", "/api/revocations", json=body, headers=BEARER
+        )
+        os.kill(pids(tmp_path)[0], signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while heard(tmp_path, "Open") < 3:  # noqa: ASYNC110 -- a process
+                await asyncio.sleep(0.01)
+        opened = (tmp_path / "heard").read_text().splitlines()
+
+    assert 201 == status
+    assert 2 == heard(tmp_path, "Keep")
+    # The successor of one that died has it before it lets anybody in.
+    assert "ada" in next(line for line in reversed(opened) if line.startswith("Open("))
+
+
+async def test_a_worker_may_tell_of_marks_and_of_nothing_else(tmp_path):
+    """It is not the parent of its parent."""
+    mark = Mark(
+        kind=MarkKind.TOKEN_ID, provider="p", name="j", moment=1, expires_at=9e9
+    )
+    async with parent(tmp_path) as p:
+        await p.start()
+        await p._hear(p._posts[0], Keep(mark))
+        with pytest.raises(GatewayError):
+            await p._hear(p._posts[0], Look())
+
+    assert 1 == heard(tmp_path, "Keep")
+
+
+async def test_a_signal_ends_all_in_good_order(tmp_path):
+    """Not ready, every worker drained, nobody left."""
+    async with parent(tmp_path) as p:
+        await p.start()
+        life = spawn(p.serve(), name="serve")
+        await asyncio.sleep(0)
+        signal.raise_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            await life
+        with socket.socket() as line:
+            refused = line.connect_ex(tuple(p.addresses["proxy"]))
+
+    assert 2 == heard(tmp_path, "Drain")
+    assert refused
+    assert "<Parent: draining, 0 workers>" == repr(p)
+    assert {"draining", "stopped"} <= {each["event"] for each in events(tmp_path)}
+    for pid in pids(tmp_path):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_worker_is_run_by_this_python():
+    """And does not look for the gateway where it happens to be started."""
+    assert sys.executable == command()[0]
+    assert ("-m", "gateway", "worker") == command()[-3:]
+
+
+def test_a_socket_takes_nobody_before_somebody_listens():
+    """A post that has no worker keeps nobody waiting; many may have the port."""
+    with bind(Address("127.0.0.1", 0)) as one:
+        place = Address(*one.getsockname())
+        with bind(place), socket.socket() as client:
+            assert client.connect_ex(tuple(place))
+            one.listen()
+            with pytest.raises(OSError, match="in use"):
+                bind(place, alone=True)
