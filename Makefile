@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-routing lock clean
+.PHONY: help demo test check format bench bench-routing soak lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ bench: $(VENV)/.bench  ## the gateway beside its peers; make bench BENCH="--quic
 
 bench-routing: $(BIN)/pytest  ## decision time at 10 and at 10,000 routes
 	$(BIN)/python -m tests.benchmarks.bench_routing
+
+soak: $(BIN)/pytest  ## ten minutes of mixed load and faults; SOAK=seconds
+	@SOAK=$(SOAK) $(BIN)/python -m tests.soak.soak
 
 lock: $(BIN)/pytest  ## write down the versions that were tested
 	$(BIN)/pip freeze --exclude-editable > requirements.lock

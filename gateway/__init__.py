@@ -9,7 +9,7 @@ Floors (imports go down only; `make check` proves it):
        provider_http, gatekeeper
        wire                          bytes: the HTTP/1.1 data plane
     4  fronts, observe, admin        doors and windows
-    5  app, server, cli              the one place that wires
+    5  app, server, workers, cli     the one place that wires; processes
     -  sandbox                       a development world; only cli opens it
 
 The way of a request, in seven steps:

@@ -41,7 +41,7 @@ from gateway.facts.marks import Marks, TokenTerms
 from gateway.facts.shared import CacheResources
 from gateway.fronts.oauth import Guards, TokenEndpoint
 from gateway.fronts.proxy import ProxyFront
-from gateway.fronts.visit import Reception, Setup
+from gateway.fronts.reception import Reception, Setup
 from gateway.gatekeeper import Gatekeeper
 from gateway.observe.logs import Log
 from gateway.observe.metrics import Metrics

@@ -10,10 +10,8 @@ import contextlib
 import json
 import os
 import shutil
-import signal
-import socket
 import sys
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +27,7 @@ from gateway.client import (
     request,
 )
 from gateway.errors import ConfigError, GatewayError
+from gateway.tasks import run_process
 
 if TYPE_CHECKING:
     from gateway.config.load import Loaded
@@ -88,19 +87,12 @@ def main() -> None:
 def run(path: Path) -> None:
     """Run the gateway."""
     loaded = _load(path, os.environ)
-    _run(_serve(loaded) if loaded.config.workers == 1 else _look_after(loaded))
+    if loaded.config.workers == 1:
+        run_process(_serve(loaded))
+        return
+    from gateway.workers.parent import look_after  # noqa: PLC0415 -- most need none
 
-
-@main.command(hidden=True)
-@click.option("--link", type=int, required=True)
-@click.option("--door", type=int, required=True)
-@click.option("--number", type=int, required=True)
-def worker(link: int, door: int, number: int) -> None:
-    """Serve clients for a parent, through what was inherited from it."""
-    # Signals are for the parent, which tells us what to do about them.
-    for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, signal.SIG_IGN)
-    _run(_work(link, door, number))
+    run_process(look_after(loaded))
 
 
 @main.command()
@@ -125,7 +117,7 @@ def demo(
         proxy=proxy_port, status=status_port, admin=admin_port, sandbox=sandbox_port
     )
     with _store_server(store) as store_url:
-        _run(_demo(ports, store_url))
+        run_process(_demo(ports, store_url))
 
 
 async def _demo(ports: "Ports", store_url: str) -> None:
@@ -168,44 +160,6 @@ async def _serve(loaded: "Loaded", told: str = "") -> None:
         if access_log is not None:
             access_log.close()
         log.close()
-
-
-async def _look_after(loaded: "Loaded") -> None:
-    from gateway.app import SystemClock  # noqa: PLC0415 -- likewise
-    from gateway.observe.logs import configure  # noqa: PLC0415
-    from gateway.workers.parent import Parent, command  # noqa: PLC0415
-    from gateway.workers.post import Pace  # noqa: PLC0415
-
-    log = configure(loaded.config.log.level, sys.stderr, SystemClock(), worker=0)
-    asyncio.get_running_loop().set_exception_handler(log.loop_failure)
-    for warning in loaded.warnings:
-        log.warning("configuration", text=warning)
-    parent = Parent(loaded, log=log, command=command(), pace=Pace())
-    try:
-        await parent.start()
-        await parent.serve()
-    except BaseException:
-        await parent.close()
-        raise
-    finally:
-        log.close()
-
-
-async def _work(link: int, door: int, number: int) -> None:
-    from gateway.workers.worker import Worker  # noqa: PLC0415 -- likewise
-
-    ends = socket.socket(fileno=link), socket.socket(fileno=door)
-    await Worker(*ends, number).live()
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where there is one."""
-    try:
-        import uvloop  # noqa: PLC0415 -- not on every platform
-    except ImportError:
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,18 @@ class ConfigError(GatewayError):
 
 
 class ProviderUnavailable(GatewayError):
-    """A provider's word could not be had: 503, never 401 (SECURITY §5)."""
+    """A provider's word could not be had: 503, never 401 (SECURITY §5).
+
+    `retry_after` is the least wait that would help, in seconds; 0: nobody knows.
+    """
+
+    def __init__(self, told: str = "", *, retry_after: int = 0) -> None:
+        super().__init__(told)
+        self.retry_after = retry_after
+
+
+class TooManyUnknown(ProviderUnavailable):
+    """Nobody is asked for this client, who brought too many invalid tokens: 429."""
 
 
 class StoreUnavailable(GatewayError):

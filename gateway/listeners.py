@@ -73,6 +73,11 @@ class Door:
     def __repr__(self) -> str:
         return f"<Door {self.address}>"
 
+    @property
+    def arriving(self) -> int:
+        """Count who is still on the way in: with a PROXY header, or a handshake."""
+        return 0 if self._entrance is None else len(self._entrance)
+
     async def open(self, inherited: socket.socket | None = None) -> None:
         """Let clients in, by a socket of one's own or one that was inherited.
 

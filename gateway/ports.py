@@ -200,6 +200,13 @@ class Revocations(Protocol):
         """
         ...
 
+    def names_holders(self) -> bool:
+        """Tell whether any mark names a subject, a client or a session.
+
+        Then who is about to be let through unasked must be asked about first.
+        """
+        ...
+
 
 class GrantReader(Protocol):
     """Read access to learned grants (DESIGN §3)."""

@@ -189,8 +189,12 @@ class Server:
                     self._door.close()
                 self._app.front.drain()
                 # Polled: it ends in two ways, and only while the process ends.
-                while len(self._app.front) and not self._hurry.is_set():  # noqa: ASYNC110
+                while self._somebody_here() and not self._hurry.is_set():  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
+
+    def _somebody_here(self) -> bool:
+        arriving = 0 if self._door is None else self._door.arriving
+        return bool(len(self._app.front) or arriving)
 
     async def _let_arrive(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -6,10 +6,21 @@ and hands a crash to the loop's exception handler, which `observe` turns into a 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
 _running: set[asyncio.Task[Any]] = set()
+
+
+def run_process(work: Coroutine[Any, Any, None]) -> None:
+    """Do all the work of this process, on uvloop where there is one."""
+    runner = asyncio.run
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415 -- not on every platform
+
+        runner = uvloop.run
+    runner(work)
 
 
 def spawn(work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:

@@ -81,6 +81,9 @@ class Reason(enum.StrEnum):
     UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
     UNSUPPORTED_RESPONSE_TYPE = "unsupported_response_type"
     CLIENT_CREDENTIALS_MISSING = "client_credentials_missing"
+    GRANT_REVOKED = "grant_revoked"
+    INVALID_LOGOUT_TOKEN = "invalid_logout_token"
+    LOGOUT_NOT_KEPT = "logout_not_kept"
     # Where the request goes
     NO_ROUTE = "no_route"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -155,6 +158,7 @@ class RouteKind(enum.StrEnum):
     OAUTH_TOKEN = "oauth-token"
     OAUTH_USERINFO = "oauth-userinfo"
     OAUTH_REVOKE = "oauth-revoke"
+    BACKCHANNEL_LOGOUT = "backchannel-logout"
 
 
 # --------------------------------------------------------------------- requests
@@ -254,12 +258,16 @@ class Invalid(msgspec.Struct, frozen=True, gc=False):
     """A verdict: the provider, or the token's own signature and times, say no.
 
     Of a refresh token with a proven signature, `client` is whose it is and `renews`
-    the id of its access token (`ati`): who revokes the one, ends the other.
+    the id of its access token (`ati`): who revokes the one, ends the other. `subject`,
+    `session_id` and `issued_at` are what marks go by (`facts.renewals`).
     """
 
     reason: Reason
     client: str | None = None
     renews: str | None = None
+    subject: str | None = None
+    session_id: str | None = None
+    issued_at: float | None = None
 
 
 Finding = TokenFacts | NotMine | Invalid
@@ -358,16 +366,33 @@ class TokenShape(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     max_bytes: int = 8 * 1024
 
 
+class LogoutTerms(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a logout token must say to be heeded (OpenID Connect Back-Channel Logout).
+
+    `whole_subject` ends every session of the subject, where the token names one.
+    `longest` (seconds) is how old by its `iat` a token may be; `skew` how far clocks
+    may differ.
+    """
+
+    issuer: str
+    audiences: frozenset[str]
+    whole_subject: bool = True
+    longest: float = 600.0
+    skew: float = 0.0
+
+
 class Guard(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the guard of an OAuth endpoint must know of its provider (PROVIDERS §5).
 
     `scopes` empty means the provider's scopes are not listed: any is passed on.
     `form` names the checks of `rules.oauth_forms` (a provider dialect's name).
+    `logout` is what a `backchannel-logout` route asks of its tokens.
     """
 
     form: str = "rfc6750"
     https_only: bool = False
     scopes: frozenset[str] = frozenset()
+    logout: LogoutTerms | None = None
 
 
 class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):

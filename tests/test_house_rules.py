@@ -20,6 +20,7 @@ FOLDERS = {"gateway", "config", "tests", "deploy", "helm"}
 WITHOUT_MIRROR = {
     "gateway/__main__.py": "one line, run as a process in tests/functional",
     "gateway/ports.py": "promises only; tests/contracts holds every keeper to them",
+    "gateway/workers/__main__.py": "a command line, run as a process in tests/functional",
     "gateway/verifiers/__init__.py": "one type, tried by the tests of each verifier",
 }
 """Files that have no test file of their own, and why."""
@@ -108,7 +109,11 @@ def test_only_dialects_word_a_denial():
     """A refusal's status and body come from a dialect's table, or a preflight's."""
     makers = [named(path) for path in SOURCES if "Answer" in calls(TREES[path])]
 
-    assert ["gateway/dialects/rfc6750.py", "gateway/rules/cors.py"] == makers
+    assert [
+        "gateway/dialects/rfc6750.py",
+        "gateway/rules/cors.py",
+        "gateway/rules/options.py",
+    ] == makers
 
 
 def test_only_observe_logs():

@@ -440,6 +440,28 @@ async def test_a_request_on_its_way_to_a_kept_connection_is_answered(tmp_path, s
     assert b"\r\nconnection: close\r\n" in answer.lower()
 
 
+async def test_who_is_still_on_the_way_in_is_waited_for(tmp_path, singer):
+    """A balancer's header or a handshake may take longer than the door is open."""
+    singer.go.set()
+    listen = listening().replace("}", ", proxy_protocol: [127.0.0.1/32]}")
+    async with (
+        serving(listen + public(singer.port), tmp_path) as (server, _),
+        connected(server) as (reader, writer),
+    ):
+        door = server._door
+        await until(lambda: door is not None and door.arriving)
+        draining = spawn(server.drain(), name="drain")
+        await until(lambda: server.draining)
+        assert await is_refused(server.addresses["proxy"].port)
+        writer.write(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + REQUEST)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+            await draining
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
 async def test_idle_connections_hold_nothing_up(tmp_path):
     """They are closed, not waited for."""
     async with (

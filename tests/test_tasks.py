@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from gateway.tasks import running, spawn
+from gateway.tasks import run_process, running, spawn
 from tests.wire.harness import turns
 
 
@@ -65,3 +65,19 @@ async def test_a_cancellation_is_no_crash(crashes):
     assert task.cancelled()
     assert not running()
     assert not crashes
+
+
+def test_a_process_runs_on_the_fast_loop_where_there_is_one():
+    """And its work to the end."""
+    told: list[str] = []
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        told.append(type(asyncio.get_running_loop()).__module__)
+
+    run_process(work())
+
+    uvloop = pytest.importorskip("uvloop")
+    assert [uvloop.Loop.__module__.partition(".")[0]] == [
+        each.partition(".")[0] for each in told
+    ]

@@ -41,6 +41,7 @@ _CODES: Final[Mapping[Reason, str]] = {
     Reason.UNSUPPORTED_RESPONSE_TYPE: "10051",
     # 10076 is the provider's word for a client's registered grant type, not for this.
     Reason.CLIENT_CREDENTIALS_MISSING: "10051",
+    Reason.GRANT_REVOKED: "10075",
     Reason.BAD_MESSAGE: "10051",
     Reason.BAD_TARGET: "10051",
 }

@@ -120,6 +120,14 @@ PHRASES: Final[Mapping[Reason, Phrase]] = {
     Reason.CLIENT_CREDENTIALS_MISSING: bare(
         401, "invalid_client", "Client credentials are required", scheme="Basic"
     ),
+    Reason.GRANT_REVOKED: plain(400, "invalid_grant", "The grant has been revoked"),
+    # OpenID Connect Back-Channel Logout §2.8
+    Reason.INVALID_LOGOUT_TOKEN: plain(
+        400, "invalid_request", "The logout token is invalid"
+    ),
+    Reason.LOGOUT_NOT_KEPT: plain(
+        503, "temporarily_unavailable", "The logout cannot be carried out now"
+    ),
     # Where the request goes
     Reason.NO_ROUTE: plain(404, "not_found", "There is no such resource"),
     Reason.METHOD_NOT_ALLOWED: plain(

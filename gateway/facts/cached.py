@@ -15,6 +15,11 @@ When an entry is believed:
   one from the future is not believed at all. (Processes share no clock but the wall's:
   one that is set back in between can at most double the ttl.)
 
+Facts near the end of their `ttl` are learned anew behind the caller's back: one
+question for each entry, and who asked for it does not wait (`refresh_ahead`). Facts
+beyond it serve, as `STALE`, those whom the provider cannot be asked for (`grace`):
+neither past `exp`, nor after a `forget`, nor once the provider has said no.
+
 Negatives live on a shelf of their own: a flood of invented tokens pushes out other
 invented tokens, never a good one. They are not shared through the store.
 
@@ -25,6 +30,7 @@ began before a `forget` is handed to those who were waiting, and not kept.
 """
 
 import asyncio
+import random
 from math import inf
 from typing import Final
 
@@ -34,7 +40,7 @@ from gateway.errors import ProviderUnavailable
 from gateway.facts.chain import Chain
 from gateway.facts.fingerprints import Kind, fingerprints
 from gateway.facts.shared import CacheResources, SharedFacts
-from gateway.facts.shelf import Shelf
+from gateway.facts.shelf import Ends, Shelf
 from gateway.tasks import spawn
 from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
 
@@ -45,12 +51,17 @@ CLOCKS_DIFFER: Final = 1.0
 class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how much: seconds and bytes. A ttl of 0 keeps nothing.
 
-    `ttl` is for facts; `negative_ttl` for the verdict that a token is not good.
+    `ttl` is for facts; `negative_ttl` for the verdict that a token is not good;
+    `jitter` is the part of both that chance may take off, lest what was learned
+    together run out together.
     """
 
     ttl: float = 60.0
     negative_ttl: float = 10.0
     expiry_margin: float = 0.0
+    refresh_ahead: float = 0.0
+    grace: float = 0.0
+    jitter: float = 0.0
     memory_bytes: int = 64 * 1024 * 1024
     negative_bytes: int = 4 * 1024 * 1024
 
@@ -86,6 +97,8 @@ class CachedFacts:
         self._shared: SharedFacts | None = None
         if resources.store.shared and not chain.local and settings.ttl > 0:
             self._shared = SharedFacts(names, resources)
+        # Where nobody is asked, nobody waits.
+        self._ahead = 0.0 if chain.local else settings.refresh_ahead
         self._facts = Shelf(settings.memory_bytes)
         self._negatives = Shelf(settings.negative_bytes)
         self._flights: dict[bytes, _Flight] = {}
@@ -97,7 +110,7 @@ class CachedFacts:
 
     def recall(self, token: str) -> Knowledge | None:
         """Answer from this process's memory, at once; None means *ask*."""
-        knowledge = self._remembered(self._name(token))
+        knowledge = self._remembered(self._name(token), token)
         if knowledge is None:
             self._events.cache("l1", "miss")
         return knowledge
@@ -112,7 +125,7 @@ class CachedFacts:
         name = self._name(token)
         oldest = self._clock.now() - max_age
         # Another flight may have landed since the caller's `recall`.
-        knowledge = self._remembered(name)
+        knowledge = self._remembered(name, token)
         if knowledge is not None and knowledge.obtained_at >= oldest:
             return knowledge
         knowledge = await self._aboard(name, token, oldest)
@@ -144,11 +157,16 @@ class CachedFacts:
 
     # ------------------------------------------------------------- memory
 
-    def _remembered(self, name: bytes) -> Knowledge | None:
+    def _remembered(self, name: bytes, token: str) -> Knowledge | None:
         monotonic, now = self._clock.monotonic(), self._clock.now()
         knowledge = self._facts.find(name, monotonic, now)
         if knowledge is not None:
             self._events.recalled(self._provider, self._method)
+            return knowledge
+        knowledge = self._facts.find_aging(name, monotonic)
+        if knowledge is not None:
+            self._events.recalled(self._provider, self._method)
+            self._refresh(name, token, now)
             return knowledge
         knowledge = self._negatives.find(name, monotonic, now)
         if knowledge is not None:
@@ -161,10 +179,24 @@ class CachedFacts:
         self._facts.drop(name)
         self._negatives.drop(name)
         lifetime, dies_at = self._belief(knowledge)
-        shelf = self._negatives if isinstance(found, Invalid) else self._facts
-        if lifetime > 0:
-            known = Knowledge(found, Source.L1, knowledge.obtained_at)
-            shelf.keep(name, known, self._clock.monotonic() + lifetime, dies_at)
+        if lifetime <= 0:
+            return
+        known = Knowledge(found, Source.L1, knowledge.obtained_at)
+        lifetime *= 1 - self._settings.jitter * random.random()  # noqa: S311 -- no secret
+        until = self._clock.monotonic() + lifetime
+        if isinstance(found, Invalid):
+            self._negatives.keep(name, known, Ends(until=until))
+            return
+        # Near `exp` there is nothing newer to learn; early on there need not be.
+        ahead = min(self._ahead, lifetime / 2)
+        renewable = self._clock.now() + lifetime + ahead < dies_at
+        ends = Ends(
+            until=until,
+            dies_at=dies_at,
+            calm_until=until - ahead if renewable else until,
+            kept_until=until + self._settings.grace,
+        )
+        self._facts.keep(name, known, ends)
 
     def _belief(self, knowledge: Knowledge) -> tuple[float, float]:
         """Tell for how long, and until which moment, `knowledge` is believed."""
@@ -186,8 +218,7 @@ class CachedFacts:
     async def _aboard(self, name: bytes, token: str, oldest: float) -> Knowledge:
         flight = self._flights.get(name)
         if flight is None:
-            flight = self._flights[name] = _Flight(name, token, oldest)
-            _ = spawn(self._lead(flight), name=f"learn a token of {self._provider}")
+            flight = self._take_off(name, token, oldest)
         else:
             self._events.coalesced(self._provider)
         # Shielded: the one who gives up must not end it for the others.
@@ -200,7 +231,20 @@ class CachedFacts:
         if isinstance(outcome, Knowledge):
             return outcome
         # One exception each: a shared one would gather everybody's traceback.
-        raise ProviderUnavailable(*outcome.args) from outcome
+        raise ProviderUnavailable(
+            *outcome.args, retry_after=outcome.retry_after
+        ) from outcome
+
+    def _refresh(self, name: bytes, token: str, now: float) -> None:
+        """Learn anew what is near its end; of the store's facts only young ones do."""
+        if name not in self._flights:
+            self._events.cache("l1", "refresh")
+            self._take_off(name, token, now - self._settings.ttl / 2)
+
+    def _take_off(self, name: bytes, token: str, oldest: float) -> "_Flight":
+        flight = self._flights[name] = _Flight(name, token, oldest)
+        _ = spawn(self._lead(flight), name=f"learn a token of {self._provider}")
+        return flight
 
     async def _lead(self, flight: "_Flight") -> None:
         outcome: Knowledge | ProviderUnavailable
@@ -211,7 +255,7 @@ class CachedFacts:
                 self._remember(flight.name, knowledge)
             outcome = knowledge
         except ProviderUnavailable as error:
-            outcome = error
+            outcome = self._in_grace(flight) or error
         finally:
             if self._flights.get(flight.name) is flight:
                 del self._flights[flight.name]
@@ -232,6 +276,14 @@ class CachedFacts:
         if self._shared is not None:
             await self._share(self._shared, flight, knowledge, occupied=occupied)
         return knowledge
+
+    def _in_grace(self, flight: "_Flight") -> Knowledge | None:
+        """Give what served a while ago, to one whom nobody can tell better."""
+        monotonic, now = self._clock.monotonic(), self._clock.now()
+        known = self._facts.find_outlived(flight.name, monotonic, now)
+        if known is None or known.obtained_at < flight.oldest:
+            return None
+        return Knowledge(known.found, Source.STALE, known.obtained_at)
 
     def _will_do(self, facts: TokenFacts, oldest: float) -> bool:
         if facts.learned_at < oldest:

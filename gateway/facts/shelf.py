@@ -3,34 +3,50 @@
 The bound is of bytes because that is what runs out: one token's facts take 1 KiB,
 another's 40. An entry dies by either clock (`facts.cached` says why); of those alive
 the one not used for longest makes room.
+
+An entry has up to three ages: calm (it is simply found), near its end (found once, as
+a call to learn it anew), and outlived (kept for those who cannot learn better).
 """
 
 import enum
 import sys
 from collections import OrderedDict
 from itertools import chain
+from math import inf
 from typing import Final
 
 import msgspec
 
 from gateway.values import Knowledge
 
-ENTRY_BYTES: Final = 320
+ENTRY_BYTES: Final = 384
 """What an entry costs beside its knowledge: name, slot, links, times (measured)."""
 
 
-class _Entry(msgspec.Struct, frozen=True, gc=False):
-    knowledge: Knowledge
+class Ends(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """When an entry grows old: monotonic times, and `dies_at` by the wall clock.
+
+    `until` ends belief. `calm_until` comes before it, and `kept_until` after it,
+    where they differ; `dies_at` ends it all.
+    """
+
     until: float
+    dies_at: float = inf
+    calm_until: float = inf
+    kept_until: float = 0.0
+
+
+class _Entry(msgspec.Struct, gc=False):
+    knowledge: Knowledge
+    calm_until: float
+    until: float
+    kept_until: float
     dies_at: float
     weight: int
 
 
 class Shelf:
-    """Entries by name, each with an end by either clock.
-
-    `until` is a monotonic time, `dies_at` a wall-clock one.
-    """
+    """Entries by name, each with its ends by either clock."""
 
     __slots__ = ("_entries", "_limit_bytes", "held_bytes")
 
@@ -43,24 +59,51 @@ class Shelf:
         return len(self._entries)
 
     def find(self, name: bytes, monotonic: float, now: float) -> Knowledge | None:
-        """Give what is known and not yet at its end, and note that it was used."""
+        """Give what is known and not near its end, and note that it was used."""
         entry = self._entries.get(name)
         if entry is None:
             return None
-        if monotonic < entry.until and now < entry.dies_at:
+        if monotonic < entry.calm_until and now < entry.dies_at:
             self._entries.move_to_end(name)
             return entry.knowledge
-        # Dropped, not skipped: a clock that is set back must not find it again.
-        self.drop(name)
+        if monotonic >= entry.kept_until or now >= entry.dies_at:
+            # Dropped, not skipped: a clock set back must not find it again.
+            self.drop(name)
         return None
 
-    def keep(
-        self, name: bytes, knowledge: Knowledge, until: float, dies_at: float
-    ) -> None:
+    def find_aging(self, name: bytes, monotonic: float) -> Knowledge | None:
+        """Give what `find` held back as near its end, and believed: once.
+
+        From then on it is found to its end: one call to learn it anew is enough.
+        """
+        entry = self._entries.get(name)
+        if entry is None or monotonic >= entry.until:
+            return None
+        entry.calm_until = entry.until
+        self._entries.move_to_end(name)
+        return entry.knowledge
+
+    def find_outlived(
+        self, name: bytes, monotonic: float, now: float
+    ) -> Knowledge | None:
+        """Give what is still kept, though it may be believed no more."""
+        entry = self._entries.get(name)
+        if entry is None or monotonic >= entry.kept_until or now >= entry.dies_at:
+            return None
+        return entry.knowledge
+
+    def keep(self, name: bytes, knowledge: Knowledge, ends: Ends) -> None:
         """Put `knowledge` in the place of what was there; the oldest make room."""
         self.drop(name)
-        entry = _Entry(knowledge, until, dies_at, weigh(knowledge) + ENTRY_BYTES)
-        self._entries[name] = entry
+        until = ends.until
+        entry = self._entries[name] = _Entry(
+            knowledge,
+            calm_until=min(ends.calm_until, until),
+            until=until,
+            kept_until=max(ends.kept_until, until),
+            dies_at=ends.dies_at,
+            weight=weigh(knowledge) + ENTRY_BYTES,
+        )
         self.held_bytes += entry.weight
         while self.held_bytes > self._limit_bytes:
             _, oldest = self._entries.popitem(last=False)

@@ -4,7 +4,8 @@ It keeps the list of connections, and makes of every request the wire parsed a `
 under the setup of that moment.
 """
 
-from gateway.fronts.visit import Reception, Setup, Visit
+from gateway.fronts.reception import Reception, Setup
+from gateway.fronts.visit import Visit
 from gateway.values import Denial, Reason
 from gateway.wire.downstream import Downstream
 from gateway.wire.message import ParsedHead

@@ -7,21 +7,15 @@ connection nothing here awaits or makes a task.
 """
 
 import asyncio
-import itertools
-import secrets
-import time
-from collections.abc import Mapping, Sequence
-from email.utils import formatdate
 from typing import Final
 
 import msgspec
 
-from gateway.fronts.oauth import Guards
-from gateway.gatekeeper import Gatekeeper, Pending
-from gateway.ports import Clock, Dialect, Observer
+from gateway.fronts.reception import Reception, Setup
+from gateway.gatekeeper import Pending
 from gateway.rules.cors import cors_headers
-from gateway.rules.forwarded import TrustedProxies
-from gateway.rules.headers import HeaderRules, requested_tunnel, upstream_target
+from gateway.rules.headers import requested_tunnel, upstream_target
+from gateway.rules.options import answer_as_last
 from gateway.rules.policy import deny
 from gateway.rules.target import (
     canonical_host,
@@ -67,50 +61,6 @@ _DECISIONS: Final = {
 
 _Sender = tuple[str, bytes, str, str]
 """Canonical host, authority, the client's address, scheme."""
-
-
-class Setup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Everything a configuration decides. A visit keeps the one it began with."""
-
-    gatekeeper: Gatekeeper
-    headers: HeaderRules
-    guards: Guards
-    pools: Mapping[str, Pool]
-    dialects: Mapping[str, Dialect]
-    proxies: TrustedProxies
-
-
-class Reception:
-    """What visits share: numbers, dates, the clock, and who is told of their end."""
-
-    def __init__(self, clock: Clock, observers: Sequence[Observer]) -> None:
-        self.clock = clock
-        self.time = time.monotonic
-        self.in_flight = 0
-        self._observers = tuple(observers)
-        self._prefix = secrets.token_hex(6).encode() + b"-"
-        self._numbers = itertools.count(1)
-        self._date: tuple[int, bytes] = (0, b"")
-
-    def __repr__(self) -> str:
-        return f"<Reception: {self.in_flight} in flight>"
-
-    def request_id(self) -> bytes:
-        """Give an identifier that no other request of any process has."""
-        return self._prefix + b"%x" % next(self._numbers)
-
-    def date(self) -> bytes:
-        """Give the Date of now (RFC 9110 §6.6.1), formatted once a second."""
-        second = int(self.clock.now())
-        if self._date[0] != second:
-            self._date = (second, formatdate(second, usegmt=True).encode())
-        return self._date[1]
-
-    def ended(self, exchange: Exchange) -> None:
-        """Count it out, and tell the observers."""
-        self.in_flight -= 1
-        for observer in self._observers:
-            observer.observe(exchange)
 
 
 class Visit:
@@ -269,11 +219,12 @@ class Visit:
             self.answer_denial(deny(route, Reason.BODY_TOO_LARGE))
             return
         head, setup = self.request, self.setup
-        if head.method == "OPTIONS" and head.values(b"max-forwards") == [b"0"]:
-            # RFC 9110 §7.6.2: we are the last to hear this.
-            self._end(204, "allow", "max_forwards")
-            self._answer(Answer(204, (), b""))
-            return
+        if head.method == "OPTIONS":
+            answer = answer_as_last(head, route)
+            if answer is not None:
+                self._end(answer.status, "allow", "max_forwards")
+                self._answer(answer)
+                return
         pool = setup.pools[route.upstream]
         lines = setup.headers.upstream_lines(
             head,

@@ -36,7 +36,7 @@ RECORD_BYTES: Final = 1024
 _QUERY: Final = re.compile(r"\?|%3[Ff]|;")
 """Where a query begins, or what a slip makes of one: tokens were seen behind all."""
 
-_MAY_HOLD_QUERY: Final = re.compile(rb"\?|%3[Ff]|;")
+_MAY_BEGIN_QUERY: Final = (b"?", b"%3", b";")
 
 _encoder: Final = msgspec.json.Encoder()
 
@@ -84,7 +84,12 @@ def as_json(exchanges: Sequence[Exchange]) -> bytes:
         lines = _encoder.encode_lines(exchanges)
     except UnicodeEncodeError:  # a lone surrogate
         lines = b""
-    if lines.isascii() and lines and not _MAY_HOLD_QUERY.search(lines):
+    # Three searches for bytes cost a tenth of one for an expression.
+    if (
+        lines
+        and lines.isascii()
+        and not any(sign in lines for sign in _MAY_BEGIN_QUERY)
+    ):
         return lines
     return b"".join(map(_careful, exchanges))
 

@@ -50,7 +50,10 @@ READINGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "store_up": ("Whether the shared store answers.", ()),
     "revocation_marks": ("Revocation marks in force.", ()),
     "draining": ("Whether the process is on its way out.", ()),
-    "connections_refused_total": ("Connections refused before HTTP began.", ("reason",)),
+    "connections_refused_total": (
+        "Connections refused before HTTP began.",
+        ("reason",),
+    ),
     "tls_certificate_expiry_timestamp_seconds": ("When our certificate expires.", ()),
     "tls_last_reload_successful": ("Whether its files, as they are, are in force.", ()),
     "log_lines_dropped_total": ("Log lines that could not be written.", ("log",)),

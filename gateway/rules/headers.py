@@ -9,7 +9,6 @@ requests, `Connection`, `Expect`, `Upgrade`) is the wire's, which adds its own.
 Names are compared folded, because CGI and its heirs take `_`, and some `.`, for `-`.
 """
 
-import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
@@ -18,6 +17,7 @@ from typing import Final
 import msgspec
 
 from gateway.rules.credentials import redact, remove_query_token
+from gateway.rules.identity_values import encode, encode_all, encode_claim
 from gateway.rules.routing import rewrite
 from gateway.values import (
     Access,
@@ -94,11 +94,6 @@ _BINDS_CONNECTION: Final = re.compile(rb"(?i)(ntlm|negotiate)\b")
 
 _COUNT: Final = re.compile(rb"[0-9]{1,9}")
 _FOLDED: Final = re.compile(rb"[^a-z0-9]")
-_PLAIN: Final = bytes(range(0x21, 0x7F)).translate(None, b"%")
-_ESCAPES: Final = tuple(
-    bytes((byte,)) if byte in _PLAIN else b"%%%02X" % byte for byte in range(256)
-)
-
 _API: Final = RouteKind.API
 _USERINFO: Final = RouteKind.OAUTH_USERINFO
 _PUBLIC: Final = Access.PUBLIC
@@ -340,11 +335,11 @@ class HeaderRules:
             if (value := get(facts)) is not None
         ]
         if self._scopes and facts.scopes is not None:
-            told.append((self._scopes, _encode_all(facts.scopes)))
+            told.append((self._scopes, encode_all(facts.scopes)))
         for name, path in self._claims:
             claim = facts.claims.get(path)
             if claim is not None:
-                told.append((name, _encode_claim(claim)))
+                told.append((name, encode_claim(claim)))
         size = sum([len(name) + len(value) for name, value in told])
         return told if size <= self._limit_bytes else None
 
@@ -420,33 +415,6 @@ def _authorization(permit: Permit) -> tuple[Header, ...]:
     if credentials is None or not (route.pass_token or route.kind is _USERINFO):
         return ()
     return ((b"authorization", b"Bearer " + credentials.token.encode()),)
-
-
-# ------------------------------------------------------------------------ values
-
-
-def encode(text: str) -> bytes:
-    """Percent-encode all but visible ASCII, and `%` itself: injective, no spaces."""
-    # A lone surrogate (JSON can hold one) must not merge two subjects into one.
-    raw = text.encode("utf-8", "surrogatepass")
-    if not raw.translate(None, _PLAIN):
-        return raw
-    return b"".join([_ESCAPES[byte] for byte in raw])
-
-
-@functools.lru_cache(maxsize=256)
-def _encode_all(texts: frozenset[str] | tuple[str, ...]) -> bytes:
-    """Join by raw spaces, which `encode` leaves nowhere else; a set in order."""
-    ordered = sorted(texts) if isinstance(texts, frozenset) else texts
-    return b" ".join(map(encode, ordered))
-
-
-def _encode_claim(claim: str | float | tuple[str, ...]) -> bytes:
-    if isinstance(claim, tuple):
-        return _encode_all(claim)
-    if isinstance(claim, bool):
-        return b"true" if claim else b"false"
-    return encode(str(claim))
 
 
 # ------------------------------------------------------------------------ tunnels

@@ -143,10 +143,26 @@ class RedisStore:
 
 def open_store(url: str, *, clock: Clock, deadline: float = DEADLINE) -> RedisStore:
     """Open `redis://` or `rediss://`; connections are made when they are needed."""
+    return RedisStore(_pool(url, deadline, CONNECTIONS), clock, deadline=deadline)
+
+
+def open_client(url: str, *, deadline: float) -> Redis:
+    """Give a client of one's own, for what is not the hot path: locks, streams.
+
+    A `redis.asyncio` client that decodes nothing (keys and values are bytes), makes
+    connections when they are needed, and tries once. `deadline` (seconds) bounds
+    connecting and each read from the socket: of a blocking command it must outlast the
+    block. What fails is a `redis.exceptions.RedisError` or an `OSError`, whose words
+    may quote a key: tell only its type. Whoever opens it calls `aclose()` in the end.
+    """
+    return Redis.from_pool(_pool(url, deadline, CONNECTIONS))
+
+
+def _pool(url: str, deadline: float, connections: int) -> ConnectionPool:
     try:
         pool = ConnectionPool.from_url(
             url,
-            max_connections=CONNECTIONS,
+            max_connections=connections,
             socket_timeout=deadline,
             socket_connect_timeout=deadline,
             retry=Retry(NoBackoff(), 0),
@@ -159,7 +175,7 @@ def open_store(url: str, *, clock: Clock, deadline: float = DEADLINE) -> RedisSt
     except (TypeError, ValueError, RedisError):
         # Without its cause, which may quote the URL, and so the password.
         raise ConfigError(["store.url: expected a usable redis:// URL"]) from None
-    return RedisStore(pool, clock, deadline=deadline)
+    return pool
 
 
 def _told(error: Exception) -> str:

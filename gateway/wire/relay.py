@@ -3,8 +3,9 @@
 Rules of this room:
 - bytes go both ways as they come; a slow side pauses the other, nothing piles up;
 - one retry at most, before any byte of a response, and only where sending again is
-  harmless: an idempotent method without a body, on a connection that was used before
-  (the upstream may have closed it while it idled; RFC 9110 §9.2.2);
+  harmless: an idempotent method without a body (RFC 9110 §9.2.2), on a connection that
+  was used before (the upstream may have closed it while it idled) or where there is
+  another target to ask;
 - an answer that began and cannot be finished is cut, never ended;
 - a client that goes away takes the upstream's work with it;
 - an upgrade becomes a tunnel only after the upstream's 101, and only if it was asked
@@ -307,7 +308,7 @@ class Relay:
         return (
             isinstance(error, UpstreamUnavailable)
             and connection is not None
-            and connection.served > 1
+            and (connection.served > 1 or len(self._pool.settings.origins) > 1)
             and not connection.heard
             and not self._retried
             and not self._request.body

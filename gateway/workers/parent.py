@@ -23,7 +23,7 @@ from gateway.config.load import Loaded
 from gateway.errors import GatewayError
 from gateway.facts.marks import Marks, TokenTerms
 from gateway.fronts.status import status_app
-from gateway.observe.logs import Log
+from gateway.observe.logs import Log, configure
 from gateway.server import Windows, clear
 from gateway.tasks import spawn
 from gateway.workers.desk import Desk, Explainer, Scraper
@@ -192,9 +192,26 @@ def bind(address: Address, *, alone: bool = False) -> socket.socket:
     return door
 
 
+async def look_after(loaded: Loaded) -> None:
+    """Run workers until a signal comes; raises what keeps them from a start."""
+    log = configure(loaded.config.log.level, sys.stderr, SystemClock(), worker=0)
+    asyncio.get_running_loop().set_exception_handler(log.loop_failure)
+    for warning in loaded.warnings:
+        log.warning("configuration", text=warning)
+    parent = Parent(loaded, log=log, command=command(), pace=Pace())
+    try:
+        await parent.start()
+        await parent.serve()
+    except BaseException:
+        await parent.close()
+        raise
+    finally:
+        log.close()
+
+
 def command() -> tuple[str, ...]:
     """Give what runs a worker: the program that runs now."""
     # `python -m gateway` finds us where it was started, an installed one does not look.
     found_here = Path(sys.argv[0]).name == "__main__.py"
     safe = () if found_here else ("-P",)
-    return (sys.executable, *safe, "-m", "gateway", "worker")
+    return (sys.executable, *safe, "-m", "gateway.workers")

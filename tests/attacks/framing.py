@@ -250,6 +250,23 @@ PERSISTENCE: Final = [
             statuses=(413,),
         ),
         plain(
+            "of a preflight",
+            b"OPTIONS /cors/a HTTP/1.1\r\n",
+            HOST,
+            b"Origin: https://app.example\r\nAccess-Control-Request-Method: PUT\r\n",
+            b"Content-Length: %d\r\n\r\n" % len(SMUGGLED),
+            SMUGGLED,
+            statuses=(204,),
+        ),
+        plain(
+            "of an OPTIONS that goes no further",
+            b"OPTIONS /public/a HTTP/1.1\r\n",
+            HOST,
+            b"Max-Forwards: 0\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED),
+            SMUGGLED,
+            statuses=(204,),
+        ),
+        plain(
             "of a method that is not allowed",
             b"POST /read HTTP/1.1\r\n",
             HOST,

@@ -9,7 +9,6 @@ import pytest
 
 from gateway.values import Timeouts
 from tests.attacks.stage import stage
-from tests.attacks.still_open import excuse
 from tests.fronts.house import OK, read_responses, request
 from tests.wire.harness import turns, until
 
@@ -120,10 +119,8 @@ async def test_an_upload_the_upstream_breaks_off_is_never_sent_again(how):
             assert before + 1 == asked
 
 
-async def test_a_reset_at_any_moment_is_nobodys_fault(request):
+async def test_a_reset_at_any_moment_is_nobodys_fault():
     """Even while the last bytes of its answer are on their way."""
-    if "asyncio" in request.node.name:
-        excuse(request, "reset at any moment")
 
     async def script(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -142,9 +139,8 @@ async def test_a_reset_at_any_moment_is_nobodys_fault(request):
 
 
 @pytest.mark.parametrize("heard", [b"", b"H", b"HTTP/1.1 2", b"HTTP/1.1 103 E\r\n\r\n"])
-async def test_a_request_is_sent_again_only_if_nothing_was_heard(heard, request):
+async def test_a_request_is_sent_again_only_if_nothing_was_heard(heard):
     """One retry on a kept connection that turns out to be closed, and none else."""
-    excuse(request, f"heard {heard!r}")
     asked = 0
 
     async def script(reader, writer):

@@ -68,6 +68,9 @@ STRICTER: Final[Reasons] = {
         "line b'Expect: 100-continue, y' at /public/a",
         "line b'Expect: SECRET' at /public/a",
     ),
+    "Max-Forwards: 0 goes no further (RFC 9110 §7.6.2)": (
+        "of an OPTIONS that goes no further",
+    ),
     "chunks by the letter: no white space, no bare LF, 15 digits, 1 KiB for a line": (
         "chunks",
     ),

@@ -1,7 +1,8 @@
 """What an upstream may do wrong, what the client sees of it, and what becomes of it.
 
-The rows are in `responses`. Each is one answer of an upstream, given whole and byte by byte. A second request follows: its answer must be its own, and it tells whether the upstream
-connection served again. Nothing that says EVIL may reach the client.
+The rows are in `responses`. Each is one answer of an upstream, given whole and byte by
+byte. A second request follows: its answer must be its own, and it tells whether the
+upstream connection served again. Nothing that says EVIL may reach the client.
 """
 
 import asyncio
@@ -13,7 +14,6 @@ import pytest
 from gateway.values import Timeouts
 from tests.attacks.responses import CUT, OK, TABLE, Row
 from tests.attacks.stage import stage
-from tests.attacks.still_open import excuse
 from tests.fronts.house import read_responses
 from tests.wire.harness import HandLoop, turns
 
@@ -82,9 +82,8 @@ def test_no_row_is_there_twice():
 
 @pytest.mark.parametrize("how", ["whole", "bytes"])
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.group}: {row.name[:60]}")
-async def test_an_answer_is_relayed_refused_or_cut_as_the_table_says(row, how, request):
+async def test_an_answer_is_relayed_refused_or_cut_as_the_table_says(row, how):
     """Never a byte in doubt, never a part for the whole, never a stranger's answer."""
-    excuse(request, row.name)
     few = 1 if len(row.data) <= 5000 else 997
     origin = Origin(row, few if how == "bytes" else 0)
     hand = HandLoop()

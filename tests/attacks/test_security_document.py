@@ -1,4 +1,4 @@
-"""SECURITY.md tells the truth: what it names exists, what is open is told."""
+"""SECURITY.md tells the truth: what it names exists."""
 
 import ast
 import re
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from tests.attacks import responses, test_received, test_requests
-from tests.attacks.still_open import OPEN
 
 TESTS: Final = Path(__file__).parent.parent
 TEXT: Final = (TESTS.parent / "SECURITY.md").read_text()
@@ -66,10 +65,3 @@ def test_every_hole_has_its_test_or_a_reason():
     for row in holes:
         last = row.rstrip(" |").rpartition(" | ")[2]
         assert "`" in last or any(excuse in last for excuse in excuses)
-
-
-def test_what_is_open_is_told():
-    """And struck off once it is closed."""
-    told = re.findall(r"^- open: (.+)$", TEXT, re.MULTILINE)
-
-    assert sorted(set(OPEN.values())) == told

@@ -70,6 +70,14 @@ def test_a_health_check_asks_for_nothing_else(path):
     assert found.startswith("upstreams.u.health.path: expected a path that begins")
 
 
+def test_a_status_that_is_none_is_told_at_its_key():
+    """With what may stand there."""
+    loaded(upstream("targets: ['http://a'], health: {path: /, status: 204}"))
+    text = "targets: ['http://a'], health: {path: /, status: 2xx}"
+
+    assert problem(text).startswith("upstreams.u.health.status: expected a status such")
+
+
 def test_health_needs_a_path():
     """There is none that all servers have."""
     text = "targets: ['http://a'], health: {interval: 1s}"

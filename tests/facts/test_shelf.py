@@ -1,11 +1,10 @@
 import gc
 import os
 import tracemalloc
-from math import inf
 
 import pytest
 
-from gateway.facts.shelf import ENTRY_BYTES, Shelf, weigh
+from gateway.facts.shelf import ENTRY_BYTES, Ends, Shelf, weigh
 from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
 
 
@@ -18,7 +17,7 @@ def known(subject: str = "ada", **facts) -> Knowledge:
 def test_what_is_kept_is_found():
     """Under its name, and no other."""
     shelf = Shelf(10_000)
-    shelf.keep(b"a", known(), 10, inf)
+    shelf.keep(b"a", known(), Ends(until=10))
 
     assert known() == shelf.find(b"a", 0, 0)
     assert shelf.find(b"b", 0, 0) is None
@@ -28,7 +27,7 @@ def test_what_is_kept_is_found():
 def test_an_entry_ends_by_either_clock(monotonic, now):
     """And is gone then: a clock set back does not find it again."""
     shelf = Shelf(10_000)
-    shelf.keep(b"a", known(), 10, 20)
+    shelf.keep(b"a", known(), Ends(until=10, dies_at=20))
 
     assert shelf.find(b"a", 9.9, 19.9) is not None
     assert shelf.find(b"a", monotonic, now) is None
@@ -40,10 +39,10 @@ def test_the_one_not_used_for_longest_makes_room():
     """A hit counts as use."""
     weight = weigh(known()) + ENTRY_BYTES
     shelf = Shelf(2 * weight)
-    shelf.keep(b"a", known(), 10, inf)
-    shelf.keep(b"b", known(), 10, inf)
+    shelf.keep(b"a", known(), Ends(until=10))
+    shelf.keep(b"b", known(), Ends(until=10))
     shelf.find(b"a", 0, 0)
-    shelf.keep(b"c", known(), 10, inf)
+    shelf.keep(b"c", known(), Ends(until=10))
 
     assert [True, False, True] == [
         shelf.find(name, 0, 0) is not None for name in (b"a", b"b", b"c")
@@ -54,8 +53,8 @@ def test_the_one_not_used_for_longest_makes_room():
 def test_an_entry_that_is_replaced_counts_once():
     """The same token, learned anew."""
     shelf = Shelf(10_000)
-    shelf.keep(b"a", known("a much longer name than the next one"), 10, inf)
-    shelf.keep(b"a", known(), 10, inf)
+    shelf.keep(b"a", known("a much longer name than the next one"), Ends(until=10))
+    shelf.keep(b"a", known(), Ends(until=10))
 
     assert weigh(known()) + ENTRY_BYTES == shelf.held_bytes
     assert known() == shelf.find(b"a", 0, 0)
@@ -64,7 +63,7 @@ def test_an_entry_that_is_replaced_counts_once():
 def test_an_entry_larger_than_the_shelf_is_not_kept():
     """One user's huge claim does not break the bound."""
     shelf = Shelf(1_000)
-    shelf.keep(b"a", known("x" * 2_000), 10, inf)
+    shelf.keep(b"a", known("x" * 2_000), Ends(until=10))
 
     assert (0, 0) == (len(shelf), shelf.held_bytes)
 
@@ -119,7 +118,8 @@ def test_the_bound_is_an_honest_one(make):
     gc.collect()
     tracemalloc.start()
     for number in range(5_000):
-        shelf.keep(os.urandom(32), make(number), 1e3 + number, 1.8e9 + number * 1.1)
+        ends = Ends(until=1e3 + number, dies_at=1.8e9 + number * 1.1)
+        shelf.keep(os.urandom(32), make(number), ends)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

@@ -138,18 +138,34 @@ async def test_a_client_that_does_not_read_is_cut(stage, back):
             drain(line)
 
 
-async def test_a_client_that_reads_slowly_is_served(stage):
+async def at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with all of a quarter of a megabyte, in small chunks, in one go."""
+    with suppress(ConnectionError, asyncio.IncompleteReadError):
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunk = b"400\r\n" + bytes(1024) + b"\r\n"
+        writer.write(head + 256 * chunk + b"0\r\n\r\n")
+        await reader.read()
+    writer.close()
+
+
+async def test_a_client_that_reads_slowly_is_served(tmp_path, provider):
     """As long as it reads: here four times as long as the deadline."""
     loop = asyncio.get_running_loop()
-    with await narrow(stage) as line:
-        line.send(request("GET", "/open/bulk/16", "Connection: close"))
-        received, until = b"", time.monotonic() + 4 * WAIT
-        while piece := await loop.sock_recv(line, 4096):
-            received += piece
-            if time.monotonic() < until:
-                await asyncio.sleep(WAIT / 10)
+    server = await asyncio.start_server(at_once, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    text = configuration(back=port, provider=provider.url, wait=WAIT)
+    async with staged(text, tmp_path) as stage:
+        with await narrow(stage) as line:
+            line.send(request("GET", "/open/x", "Connection: close"))
+            received, until = b"", time.monotonic() + 4 * WAIT
+            while piece := await loop.sock_recv(line, 4096):
+                received += piece
+                if time.monotonic() < until:
+                    await asyncio.sleep(WAIT / 10)
 
-        assert received.endswith(b"\r\n0\r\n\r\n")
+            assert received.endswith(b"\r\n0\r\n\r\n")
+    server.close()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from gateway.dialects import melon, nugu, ottm, rfc6750
 from gateway.errors import ProviderUnavailable, StoreUnavailable
 from gateway.fronts.oauth import Guards, TokenEndpoint
 from gateway.fronts.proxy import ProxyFront
-from gateway.fronts.visit import Reception, Setup
+from gateway.fronts.reception import Reception, Setup
 from gateway.gatekeeper import Gatekeeper
 from gateway.ports import Dialect
 from gateway.rules.forwarded import TrustedProxies

@@ -7,9 +7,7 @@ import msgspec
 import pytest
 
 from gateway.dialects import rfc6750
-from gateway.fronts.visit import Reception
 from gateway.values import Answer, Denial, Exchange, Timeouts
-from tests.fakes import Clock
 from tests.fronts.house import (
     DIALECTS,
     OK,
@@ -812,21 +810,6 @@ async def test_what_has_no_expiry_does_not_end():
 
 
 # ---------------------------------------------------------------------- reception
-
-
-async def test_a_reception_numbers_and_dates():
-    """No number twice, in no process; a date is written once a second."""
-    clock = Clock()
-    one, other = Reception(clock, []), Reception(clock, [])
-    numbers = [reception.request_id() for reception in (one, other) for _ in range(3)]
-    date = one.date()
-
-    assert 6 == len(set(numbers))
-    assert b"Fri, 15 Jan 2027 08:00:00 GMT" == date
-    assert date is one.date()
-    clock.advance(1)
-    assert b"Fri, 15 Jan 2027 08:00:01 GMT" == one.date()
-    assert "<Reception: 0 in flight>" == repr(one)
 
 
 async def test_what_is_in_flight_is_counted():

@@ -5,6 +5,9 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -22,7 +25,7 @@ from tests.functional.harness import (
 )
 from tests.functional.lab import KEY, MIB, PIECE, config, sign
 from tests.functional.load import crowd
-from tests.stores.servers import serving
+from tests.stores.servers import Server, serving
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity"), reason="connections are spread by Linux"
@@ -30,6 +33,11 @@ pytestmark = pytest.mark.skipif(
 
 HTTPS = ("X-Forwarded-Proto", "https")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+def shared(store: Server) -> str:
+    """Write what two workers need."""
+    return f"workers: 2\nstore: {{url: '{store.url}'}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +51,9 @@ def valkey():
 def start(start_lab, lab, valkey):
     """Start gateways with two workers in front of the laboratory."""
 
-    def start(more: str = "") -> Gateway:
-        text = f"workers: 2\nstore: {{url: '{valkey.url}'}}\n{more}"
-        return start_lab(text + config(lab))
+    def start() -> Gateway:
+        gateway: Gateway = start_lab(shared(valkey) + config(lab))
+        return gateway
 
     return start
 
@@ -66,7 +74,7 @@ def ending(start, lab):
     lab.go()
 
 
-def told(gateway: Gateway, event: str) -> list[dict]:
+def told(gateway: Gateway, event: str) -> list[dict[str, Any]]:
     """Give the events of one kind that were told so far."""
     lines = gateway.printed()[1].splitlines()
     return [each for each in map(json.loads, lines) if each["event"] == event]
@@ -94,6 +102,26 @@ def lives(pid: int) -> bool:
 def statuses(gateway: Gateway, token: str, times: int = 40) -> set[int]:
     """Ask on so many connections that every worker is met."""
     return {gateway.ask("GET", "/page/x", bearer(token)).status for _ in range(times)}
+
+
+def refuses(port: int) -> bool:
+    """Tell whether nobody takes connections there."""
+    try:
+        connect(port).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@contextmanager
+def half_heard(gateway: Gateway) -> Iterator[http.client.HTTPResponse]:
+    """Hear the first half of a download."""
+    with connect(gateway.ports.proxy) as line:
+        line.sendall(head("GET", "/bulk/halves", "lab", [bearer(sign())]))
+        with http.client.HTTPResponse(line) as response:
+            response.begin()
+            assert PIECE == response.read(MIB)
+            yield response
 
 
 # ---------------------------------------------------------------------- one gateway
@@ -214,47 +242,33 @@ def test_signals_are_the_parents(pair):
 
 @pytest.mark.parametrize("mode", ["one", "workers"])
 def test_an_end_under_load_fails_nobody(mode, start, start_lab, lab):
-    """Every answer is whole, the last ones say so, and then nobody is let in."""
+    """What was begun is finished; answers are whole, and the last ones say so."""
+    lab.wait()
     gateway = start() if mode == "workers" else start_lab(config(lab))
-    with running(gateway):
-        with crowd(gateway.ports.proxy, "/page/x", [bearer(sign())]) as met:
+    port, token = gateway.ports.proxy, bearer(sign())
+    with running(gateway), half_heard(gateway) as download:
+        with crowd(port, "/page/x", [token]) as met:
             eventually(lambda: met.met[200] > 300)
             before = met.met[200]
             gateway.signal(signal.SIGTERM)
-            assert 0 == gateway.wait()
+            eventually(lambda: gateway.status("/readyz").status == 503)
+        assert refuses(port)
+        assert gateway.process.poll() is None
+        lab.go()
+        assert PIECE == download.read()
+        assert 0 == gateway.wait()
         exchanges = gateway.exchanges()
 
     assert before < met.met[200]
     assert {200, "refused"} <= set(met.met) <= {200, "refused", "closed"}
-    assert met.met[200] == len(exchanges)
+    assert met.met[200] + 1 == len(exchanges)
     if mode == "workers":
         assert {1, 2} == {each["worker"] for each in exchanges}
 
 
-def test_a_signal_lets_a_download_finish(ending, lab):
-    """Of any worker; nobody new is let in meanwhile, and the exit code is 0."""
-    with connect(ending.ports.proxy) as line:
-        line.sendall(head("GET", "/bulk/halves", "lab", [bearer(sign())]))
-        response = http.client.HTTPResponse(line)
-        response.begin()
-        assert PIECE == response.read(MIB)
-        ending.signal()
-        eventually(lambda: ending.status("/readyz").status == 503)
-        with pytest.raises(ConnectionRefusedError):
-            connect(ending.ports.proxy)
-        assert ending.process.poll() is None
-        lab.go()
-
-        assert PIECE == response.read()
-        assert 0 == ending.wait()
-
-
 def test_a_second_signal_does_not_wait(ending):
     """What still runs is cut, visibly."""
-    with connect(ending.ports.proxy) as line:
-        line.sendall(head("GET", "/bulk/halves", "lab", [bearer(sign())]))
-        response = http.client.HTTPResponse(line)
-        response.begin()
+    with half_heard(ending) as download:
         begun = time.monotonic()
         ending.signal()
         eventually(lambda: ending.status("/readyz").status == 503)
@@ -263,21 +277,17 @@ def test_a_second_signal_does_not_wait(ending):
         assert 0 == ending.wait()
         assert time.monotonic() - begun < 8
         with pytest.raises((ConnectionError, http.client.IncompleteRead)):
-            response.read()
+            download.read()
 
 
 def test_orphans_finish_what_was_begun_and_end(ending, lab):
     """The parent was killed: nobody tells them, and nobody is left behind."""
     pids = workers(ending).values()
-    with connect(ending.ports.proxy) as line:
-        line.sendall(head("GET", "/bulk/halves", "lab", [bearer(sign())]))
-        response = http.client.HTTPResponse(line)
-        response.begin()
+    with half_heard(ending) as download:
         ending.kill()
-        with pytest.raises(ConnectionRefusedError):
-            connect(ending.ports.proxy)
+        eventually(lambda: refuses(ending.ports.proxy))
         lab.go()
-        assert 2 * PIECE == response.read()
+        assert PIECE == download.read()
     eventually(lambda: not any(map(lives, pids)))
 
 
@@ -288,7 +298,7 @@ def test_a_worker_that_cannot_start_again_is_tried_with_rests(
     keys = tmp_path / "jwks.json"
     keys.write_text('{"keys": [{"kty": "oct", "k": "' + "A" * 64 + '"}]}')
     gateway = start_lab(
-        f"workers: 2\nstore: {{url: '{valkey.url}'}}\n"
+        f"{shared(valkey)}"
         "upstreams: {api: {targets: ['http://127.0.0.1:9']}}\n"
         "routes: [{id: a, match: {path: /a}, provider: p, upstream: api}]\n"
         "providers: {p: {verify: [jwt],"
@@ -297,15 +307,14 @@ def test_a_worker_that_cannot_start_again_is_tried_with_rests(
     with running(gateway):
         keys.unlink()
         os.kill(workers(gateway)[1], signal.SIGKILL)
-        eventually(lambda: len(told(gateway, "worker_ended")) >= 3)
+        eventually(lambda: len(told(gateway, "worker_ended")) >= 2)
 
         assert {401} == {gateway.ask("GET", "/a").status for _ in range(20)}
         assert 200 == gateway.status("/readyz").status
         assert b"[!] worker 1 degraded" in gateway.status("/readyz?verbose").body
         assert "jwks_file" in told(gateway, "worker_failed")[0]["error"]
         rests = [each["rest"] for each in told(gateway, "worker_ended")]
-        assert sorted(rests) == rests
-        assert 0 < rests[2]
+        assert [0, 0.25] == rests[:2]
 
 
 def test_workers_without_a_shared_store_are_refused(tmp_path):
@@ -314,8 +323,7 @@ def test_workers_without_a_shared_store_are_refused(tmp_path):
     path.write_text(
         f"version: 1\nsecret: {KEY}\nadmin: {{token: {ADMIN_TOKEN}}}\nworkers: 2\n"
     )
-    checked, ran = (command(verb, "-c", str(path)) for verb in ("check", "run"))
+    ran = command("run", "-c", str(path))
 
-    assert f"{path}:4: workers: expected 1, or a store.url that" in checked.stderr
-    assert [1, 1] == [checked.returncode, ran.returncode]
-    assert checked.stderr == ran.stderr
+    assert 1 == ran.returncode
+    assert f"{path}:4: workers: expected 1, or a store.url that" in ran.stderr

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.rules.headers import HeaderRules, encode, requested_tunnel, upstream_target
+from gateway.rules.headers import HeaderRules, requested_tunnel, upstream_target
 from gateway.rules.policy import Case, admit_open, judge
 from gateway.values import (
     Access,
@@ -155,33 +155,6 @@ def test_identity_headers_have_a_limit():
     answer = rules.upstream_headers(head(), permit(facts=subject), request_id=b"id-1")
 
     assert Reason.INCONSISTENT == answer
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", b""),
-        ("a-Z.~!", b"a-Z.~!"),
-        ("a b", b"a%20b"),
-        ("100%", b"100%25"),
-        ("a\r\nX-Admin: 1", b"a%0D%0AX-Admin:%201"),
-        ("\x00\x7f", b"%00%7F"),
-        ("노", b"%EB%85%B8"),
-        ("\u010a", b"%C4%8A"),
-        ("\ud800", b"%ED%A0%80"),
-        ("{env.SECRET}${X}%(x)s", b"{env.SECRET}${X}%25(x)s"),
-    ],
-)
-def test_values_are_percent_encoded(text, expected):
-    """Visible ASCII stays, `%` and all the rest is encoded; nothing is dropped."""
-    assert expected == encode(text)
-
-
-@given(st.text(st.characters()), st.text(st.characters()))
-def test_no_two_values_look_alike(one, other):
-    """The encoding is injective, and never more than visible ASCII."""
-    assert (one == other) == (encode(one) == encode(other))
-    assert all(0x21 <= byte <= 0x7E for byte in encode(one))
 
 
 # --------------------------------------------------------- what never passes
@@ -532,6 +505,90 @@ ASKS = (b"connection", b"keep-alive, Upgrade")
 def test_only_a_listed_protocol_may_tunnel(route, headers, expected):
     """RFC 9110 §7.8: asked for by both headers; h2c never, even when listed."""
     assert expected == requested_tunnel(head("GET", b"/", *headers), route)
+
+
+FIELDS = st.sampled_from(
+    [
+        (b"accept", b"*/*"),
+        (b"authorization", b"Bearer T"),
+        (b"connection", b"x-one"),
+        (b"max-forwards", b"3"),
+        (b"referer", b"/a?access_token=T"),
+        (b"x-auth-subject", b"root"),
+        (b"x-forwarded-for", b"10.0.0.1"),
+        (b"x-one", b"1"),
+    ]
+)
+LEAVES = [
+    permit(),
+    permit(route=Route(id="passing", pass_token=True)),
+    permit(facts=TokenFacts(provider="melon")),
+    anonymous(Route(id="public", access=Access.PUBLIC, pass_token=True)),
+]
+
+
+@given(st.lists(FIELDS, max_size=6), st.lists(st.sampled_from(LEAVES), max_size=12))
+def test_lines_from_memory_are_the_lines_that_would_be_written(fields, leaves):
+    """Whatever a client's header lines were used for before, on whichever routes."""
+    request = head("GET", b"/", *fields)
+
+    for number, leave in enumerate(leaves):
+        request_id = b"id-%d" % number
+        headers = RULES.upstream_headers(request, leave, request_id=request_id)
+        assert not isinstance(headers, Reason)
+        assert header_lines(headers) == RULES.upstream_lines(
+            request, leave, request_id=request_id
+        )
+
+
+def test_lines_are_noted_for_a_few_routes_at_most():
+    """A client that asks every route in turn fills no memory."""
+    request = head("GET", b"/", (b"accept", b"*/*"))
+    for number in range(100):
+        leave = permit(route=Route(id=f"r{number}"))
+        RULES.upstream_lines(request, leave, request_id=b"id")
+
+    assert len(request.notes[RULES]) <= 8
+
+
+def test_a_loop_and_oversized_facts_refuse_lines_too():
+    """The same reasons as for headers, and nothing is noted of a loop."""
+    looping = head("GET", b"/", (b"via", b"1.1 gw-7"))
+    small = HeaderRules(IdentityHeaders(limit_bytes=1), pseudonym=b"gw-7")
+
+    assert Reason.LOOP_DETECTED == RULES.upstream_lines(
+        looping, permit(), request_id=b"id"
+    )
+    assert {} == looping.notes
+    assert Reason.INCONSISTENT == small.upstream_lines(
+        head(), permit(), request_id=b"id"
+    )
+
+
+@pytest.mark.parametrize("value", [b"NTLM TlRMTVNTUAAB", b"Negotiate YII=", b"ntlm"])
+def test_a_connection_is_never_authenticated(value):
+    """RFC 4559: the next client on that connection would be this one."""
+    public = anonymous(Route(id="p", access=Access.PUBLIC, pass_token=True))
+
+    assert OWN_ALWAYS == sent((b"authorization", value), leave=public)
+
+
+def test_connection_cannot_take_the_type_from_a_judged_form():
+    """What was judged is what is sent; other names are the client's to give up."""
+    assert [(b"content-type", b"a/b"), *OWN_ALWAYS] == sent(
+        (b"connection", b"content-type, x-one"),
+        (b"content-type", b"a/b"),
+        (b"x-one", b"1"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [(b"5", b"4"), (b"0", b"0"), (b"x", b"x"), (b"9" * 12, b"9" * 12)],
+)
+def test_max_forwards_is_counted_down(value, left):
+    """RFC 9110 §7.6.2; what is no number is not ours to mend."""
+    assert [(b"max-forwards", left), *OWN_ALWAYS] == sent((b"max-forwards", value))
 
 
 def test_remembered_identities_are_bounded_and_never_mixed_up():

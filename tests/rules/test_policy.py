@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.rules.policy import (
@@ -10,6 +12,7 @@ from gateway.rules.policy import (
     deny_unrouted,
     is_recent_enough,
     judge,
+    rules_for,
     trace,
 )
 from gateway.values import (
@@ -66,6 +69,33 @@ def verdict(
 def scopes(*alternatives: str) -> tuple[frozenset[str], ...]:
     """Make a demand for scopes."""
     return tuple(frozenset(each.split()) for each in alternatives)
+
+
+DEMANDS = {
+    "scopes": scopes("read"),
+    "issuers": frozenset({"https://other"}),
+    "audiences": frozenset({"api"}),
+    "clients": frozenset({"other"}),
+    "claims": (ClaimRule("plan", frozenset({"silver"})),),
+    "device": DeviceRule(header=b"x-device"),
+    "max_fact_age": 1.0,
+}
+
+
+@given(
+    st.sets(st.sampled_from(sorted(DEMANDS))), st.booleans(), st.sampled_from([0, 100])
+)
+def test_leaving_out_idle_rules_changes_no_verdict(names, revoked, late):
+    """A route without a demand has nothing to refuse by it."""
+    asked = route(**{name: DEMANDS[name] for name in names})
+    case = Case(asked, ADA, NOW + late, revoked, None)
+    reasons = [reason for _, reason in trace(case) if reason is not None]
+
+    decision = judge(case, TOKEN, Source.L1, rules_for(asked))
+
+    assert judge(case, TOKEN, Source.L1) == decision
+    assert reasons[:1] == ([decision.reason] if isinstance(decision, Denial) else [])
+    assert len(rules_for(asked)) == 3 + len(names - {"max_fact_age"})
 
 
 def test_a_permit_carries_what_was_judged():

@@ -365,6 +365,23 @@ def test_the_trie_finds_what_trying_every_route_finds(
     assert reference(routes, host, path, method) == seen
 
 
+def test_what_was_found_before_is_found_again_and_bounded():
+    """Clients may ask for any number of paths; each gets its own route."""
+    table = Routes(
+        [Route(id="a", path="/a/**"), Route(id="b", path="/b", methods=frozenset("P"))]
+    )
+    paths = [b"/a/%d" % number for number in range(600)] + [b"/b", b"/c", b"/a" * 200]
+
+    def find(path: bytes) -> Route | NoRoute:
+        return table.find(head("GET", path))
+
+    first = [find(path) for path in paths]
+
+    assert first == [table.search("api.example", target(path), "GET") for path in paths]
+    assert first == [find(path) for path in paths]
+    assert len(table._found) <= 256
+
+
 def test_a_lookup_costs_the_same_among_ten_thousand_routes():
     """The cost follows the path, not the table."""
     assert lookup_seconds(10_000) < 3 * lookup_seconds(10)

@@ -12,7 +12,9 @@ from gateway.wire.message import (
     UNTIL_CLOSE,
     ParsedHead,
     ResponseHead,
+    _familiar,
     read_request_head,
+    read_request_line,
     read_response_head,
     serialise_request,
     serialise_response,
@@ -567,3 +569,53 @@ def test_a_relayed_response_is_read_alike_by_llhttp(headers, status):
 
     assert status == parser.get_status_code()
     assert [*headers, (b"content-length", b"0")] == read
+
+
+LINES = b"Host: h\r\nAuthorization: Bearer T\r\nConnection: keep-alive\r\n\r\n"
+
+
+@given(
+    line=st.one_of(
+        st.builds(
+            lambda method, target: method + b" " + target + b" HTTP/1.1",
+            st.sampled_from([b"GET", b"POST", b"HEAD", b"get", b"TRACE", b""]),
+            st.one_of(
+                st.binary(max_size=20), st.just(b"/a?b=c"), st.just(b"http://h/a")
+            ),
+        ),
+        st.binary(max_size=30),
+    )
+)
+def test_a_repeated_head_is_read_as_if_for_the_first_time(line):
+    """The short way gives what the long way gives, or leaves it to that."""
+    like = read_request_head(b"PUT /x HTTP/1.1\r\n" + LINES, count_limit=LIMIT)
+    assert isinstance(like, ParsedHead)
+
+    short = read_request_line(line, like)
+
+    if short is not None:
+        whole = read_request_head(line + b"\r\n" + LINES, count_limit=LIMIT)
+        assert whole == short
+        assert short.notes is like.notes
+
+
+def test_what_http10_said_is_never_repeated():
+    """Its head may have no Host, and its connection ends."""
+    old = read_request_head(b"GET / HTTP/1.0\r\n\r\n", count_limit=LIMIT)
+    assert isinstance(old, ParsedHead)
+
+    assert read_request_line(b"GET / HTTP/1.1", old) is None
+
+
+def test_familiar_lines_are_read_alike_and_bounded():
+    """A server that makes lines up fills no memory; what may be secret is not kept."""
+    for number in range(3000):
+        head = read_response_head(
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nSet-Cookie: s=%d\r\n\r\n"
+            % (number, number),
+            "GET",
+        )
+        assert (number, b"s=%d" % number) == (head.body, head.headers[1][1])
+
+    assert len(_familiar) <= 1024
+    assert not any(b"ookie" in line for line in _familiar)

@@ -436,6 +436,47 @@ async def test_who_waits_is_served_by_a_target_that_is_well_again():
         assert A == (await waiting)[0]
 
 
+async def test_what_is_idle_when_a_target_comes_back_is_used_first():
+    """A connection is better than the right to open one; a dead one is neither."""
+    check = HealthCheck(target=b"/", unhealthy=1, healthy=1)
+    async with street(A, B, connections=2, health=check) as house:
+        taken = [await house.take() for _ in range(4)]
+        house.pool.checked(_member(house, A), well=False)
+        dead, alive = (each for host, each in taken if host == A)
+        house.pool.give_back(alive)
+        house.pool.give_back(dead)
+        waiting = [started(house.take()) for _ in range(2)]
+        await turns()
+        dead.drop()
+        house.pool.checked(_member(house, A), well=True)
+
+        assert (A, alive) == await waiting[0]
+        assert A == (await waiting[1])[0]
+
+
+async def test_who_has_left_the_line_is_passed_over():
+    """Cancelled, and not yet gone, in the moment in which something comes free."""
+    async with street(A, connections=1) as house:
+        _, connection = await house.take()
+        gone, stays = started(house.take()), started(house.take())
+        await turns()
+        gone.cancel()
+        house.pool.give_back(connection)
+
+        assert (A, connection) == await stays
+
+
+async def test_a_connection_that_is_gone_is_not_taken_back():
+    """Who gives it back may not have heard of it yet."""
+    async with street(A) as house:
+        _, connection = await house.take()
+        connection.drop()
+        await until(lambda: not house.pool._open)
+        house.pool.give_back(connection)
+
+        assert "<Pool u: 0 busy, 0 idle>" == repr(house.pool)
+
+
 async def test_the_moment_of_leaving_loses_no_slot():
     """A promise to one who has gone goes to the next."""
     async with street(A, connections=1) as house:

@@ -137,6 +137,16 @@ async def test_a_token_is_revoked_to_the_end_that_any_worker_knows(desk, hands, 
     assert "the-token" not in str(mark)
 
 
+async def test_an_end_that_nobody_can_tell_is_the_longest_there_is(desk, hands, clock):
+    """By the provider's `token_lifetime`; a worker in trouble is no obstacle."""
+    hands[0].failure = StoreUnavailable("trouble")
+    with pytest.raises(Problem):
+        await desk.revoke("p", MarkKind.TOKEN, Secret("the-token"))
+    (mark,) = await desk.marks()
+
+    assert clock.now() + 300 <= mark.expires_at
+
+
 async def test_a_provider_that_is_not_there_is_nobodys(desk, hands):
     """No worker is bothered with it."""
     with pytest.raises(LookupError):

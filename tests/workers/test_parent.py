@@ -198,6 +198,30 @@ async def test_a_worker_may_tell_of_marks_and_of_nothing_else(tmp_path):
     assert 1 == heard(tmp_path, "Keep")
 
 
+async def test_a_second_stop_has_the_workers_hurry(tmp_path):
+    """Each is told, though it has not answered the first."""
+    async with parent(tmp_path) as p:
+        await p.start()
+        p.stop()
+        p.stop()
+        async with asyncio.timeout(10):
+            while heard(tmp_path, "Drain") < 2:  # noqa: ASYNC110 -- a process
+                await asyncio.sleep(0.01)
+        told = (tmp_path / "heard").read_text()
+
+    assert 2 == told.count("Drain(hurry=True)")
+
+
+async def test_what_one_worker_finds_unwell_is_told(tmp_path):
+    """The store is well if all say so."""
+    async with parent(tmp_path) as p:
+        await p.start()
+        p._posts[0].conditions = {"store": True}
+        p._posts[1].conditions = {"store": False}
+
+        assert {"worker 1": True, "worker 2": True, "store": False} == p.conditions()
+
+
 async def test_a_signal_ends_all_in_good_order(tmp_path):
     """Not ready, every worker drained, nobody left."""
     async with parent(tmp_path) as p:
@@ -222,7 +246,7 @@ async def test_a_signal_ends_all_in_good_order(tmp_path):
 def test_a_worker_is_run_by_this_python():
     """And does not look for the gateway where it happens to be started."""
     assert sys.executable == command()[0]
-    assert ("-m", "gateway", "worker") == command()[-3:]
+    assert ("-m", "gateway.workers") == command()[-2:]
 
 
 def test_a_socket_takes_nobody_before_somebody_listens():

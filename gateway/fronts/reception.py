@@ -1,0 +1,65 @@
+"""What the visits of one listener share. Floor 4.
+
+A `Setup` is everything a configuration decides, in one value, so that another can
+take its place between two requests; the `Reception` outlives it.
+"""
+
+import itertools
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import formatdate
+
+import msgspec
+
+from gateway.fronts.oauth import Guards
+from gateway.gatekeeper import Gatekeeper
+from gateway.ports import Clock, Dialect, Observer
+from gateway.rules.forwarded import TrustedProxies
+from gateway.rules.headers import HeaderRules
+from gateway.values import Exchange
+from gateway.wire.pool import Pool
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Everything a configuration decides. A visit keeps the one it began with."""
+
+    gatekeeper: Gatekeeper
+    headers: HeaderRules
+    guards: Guards
+    pools: Mapping[str, Pool]
+    dialects: Mapping[str, Dialect]
+    proxies: TrustedProxies
+
+
+class Reception:
+    """What visits share: numbers, dates, the clock, and who is told of their end."""
+
+    def __init__(self, clock: Clock, observers: Sequence[Observer]) -> None:
+        self.clock = clock
+        self.time = time.monotonic
+        self.in_flight = 0
+        self._observers = tuple(observers)
+        self._prefix = secrets.token_hex(6).encode() + b"-"
+        self._numbers = itertools.count(1)
+        self._date: tuple[int, bytes] = (0, b"")
+
+    def __repr__(self) -> str:
+        return f"<Reception: {self.in_flight} in flight>"
+
+    def request_id(self) -> bytes:
+        """Give an identifier that no other request of any process has."""
+        return self._prefix + b"%x" % next(self._numbers)
+
+    def date(self) -> bytes:
+        """Give the Date of now (RFC 9110 §6.6.1), formatted once a second."""
+        second = int(self.clock.now())
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True).encode())
+        return self._date[1]
+
+    def ended(self, exchange: Exchange) -> None:
+        """Count it out, and tell the observers."""
+        self.in_flight -= 1
+        for observer in self._observers:
+            observer.observe(exchange)
