@@ -22,6 +22,7 @@ import gateway.dialects
 import gateway.stores
 import gateway.verifiers
 from gateway.admin.desk import Desk, Explanations, Judged
+from gateway.breaker import BreakerSettings
 from gateway.config.addresses import origin_of
 from gateway.config.compile import (
     claim_paths,
@@ -34,23 +35,30 @@ from gateway.config.load import Loaded
 from gateway.config.model import Config, Provider
 from gateway.config.registry import Registry
 from gateway.errors import StoreUnavailable
-from gateway.facts.cached import CachedFacts, CacheSettings
+from gateway.facts.budget import UnknownSettings, UnknownTokens
+from gateway.facts.cached import JITTER, CachedFacts, CacheSettings
 from gateway.facts.chain import Chain
 from gateway.facts.grants import Grants
 from gateway.facts.marks import Marks, TokenTerms
+from gateway.facts.renewals import Renewals
 from gateway.facts.shared import CacheResources
+from gateway.fronts.logout import Logouts, Notary
 from gateway.fronts.oauth import Guards, TokenEndpoint
 from gateway.fronts.proxy import ProxyFront
 from gateway.fronts.reception import Reception, Setup
 from gateway.gatekeeper import Gatekeeper
 from gateway.observe.logs import Log
 from gateway.observe.metrics import Metrics
+from gateway.observe.revocations import RevocationLog
+from gateway.observe.revocations import watch as watch_revocations
 from gateway.observe.upstreams import UpstreamLog, UpstreamMetrics
-from gateway.ports import Observer, Store, Verifier, VerifierContext
+from gateway.ports import FlightLock, Observer, Store, Verifier, VerifierContext
 from gateway.provider_http import ProviderClient
+from gateway.revocation import Revocation
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
 from gateway.rules.routing import Routes
+from gateway.stores._flight import open_flight_lock
 from gateway.values import WireLimits
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import Pool
@@ -107,18 +115,27 @@ class App:
         self.metrics_registry = CollectorRegistry()
         self.metrics = Metrics(self.metrics_registry)
         self.store = _open_store(config, self.clock)
+        self._flight_lock = _open_flight_lock(config, self.clock, self.store)
         self._secrets = tuple(map(str, config.secret))
-        self._clients: list[ProviderClient] = []
+        self._clients: dict[str, ProviderClient] = {}
         self.grants = Grants(
             self._secrets, store=self.store, clock=self.clock, events=self.metrics
         )
         claims = claim_paths(config)
+        self._notaries: dict[str, Notary] = {}
         self._chains = {
             name: self._chain(name, provider, claims[name])
             for name, provider in config.providers.items()
         }
         self.sources = self._sources()
-        self.marks = make_marks(self._secrets, clock=self.clock, terms=self._terms())
+        self.revocation = Revocation(
+            config,
+            clock=self.clock,
+            terms=self._terms(),
+            events=RevocationLog(log, self.metrics),
+            make_marks=make_marks,
+        )
+        self.marks = self.revocation.marks
         self.routes = Routes(compile_routes(config))
         self.pools = {
             name: Pool(settings, deadlines, events=UpstreamLog(log))
@@ -126,11 +143,14 @@ class App:
         }
         self._dialects = plugins(gateway.dialects)
         self._headers = HeaderRules(compile_identity(config), pseudonym=_pseudonym())
-        self._gatekeeper = Gatekeeper(self.routes, self.sources, self.marks, self.clock)
+        self._gatekeeper = Gatekeeper(
+            self.routes, self.sources, self.marks, self.clock, self.revocation.sight
+        )
         self.reception = Reception(self.clock, (self.metrics, *observers))
         self.front = ProxyFront(
             self._setup(), self.reception, connection_limit=self.limits.connections
         )
+        self.marks.alert = self.front.end_revoked
         self.explainer = Explanations(self._judged)
         self.desk = Desk(self.marks, lambda: self.sources)
         self._watch()
@@ -139,15 +159,20 @@ class App:
         return f"<App: {len(self.routes)} routes>"
 
     async def start(self) -> None:
-        """Find every upstream, and begin to look after them."""
-        await asyncio.gather(*(pool.start() for pool in self.pools.values()))
+        """Find every upstream and every mark, and begin to look after them."""
+        await asyncio.gather(
+            self.revocation.start(), *(pool.start() for pool in self.pools.values())
+        )
 
     async def close(self) -> None:
         """Let go of every connection."""
         for pool in self.pools.values():
             pool.abort()
-        for client in self._clients:
+        for client in self._clients.values():
             await client.close()
+        if self._flight_lock is not None:
+            await self._flight_lock.close()
+        await self.revocation.close()
         await self.store.close()
 
     async def store_answers(self) -> bool:
@@ -166,6 +191,8 @@ class App:
             store=self.store,
             clock=self.clock,
             events=self.metrics,
+            budget=UnknownTokens(_unknown_settings(self.config), self.clock),
+            lock=self._flight_lock,
         )
         return {
             name: CachedFacts(
@@ -182,9 +209,16 @@ class App:
         client = ProviderClient(
             name,
             ca_file=str(provider.ca_file) if provider.ca_file else None,
+            at_once=provider.questions.at_once,
+            waiting=provider.questions.waiting,
+            breaker=BreakerSettings(
+                failures=provider.questions.failures,
+                pause=provider.questions.pause,
+                longest_pause=provider.questions.longest_pause,
+            ),
             events=_Both(self.metrics, self.log),
         )
-        self._clients.append(client)
+        self._clients[name] = client
         context = VerifierContext(
             provider=name,
             http=client,
@@ -198,6 +232,9 @@ class App:
             modules[kind].build(provider.settings(kind), context)
             for kind in provider.verify
         ]
+        for verifier in verifiers:
+            if isinstance(verifier, Notary):
+                self._notaries[name] = verifier
         assumed = frozenset(provider.assume_scopes) or None
         return Chain(verifiers, assume_scopes=assumed)
 
@@ -217,6 +254,14 @@ class App:
             teachers=_teachers(self.config),
             grants=self.grants,
             marker=self.marks,
+            renewals=self._renewals(),
+            logouts=Logouts(
+                self._secrets,
+                notaries=self._notaries,
+                marker=self.marks,
+                store=self.store,
+                clock=self.clock,
+            ),
             clock=self.clock,
         )
         return Setup(
@@ -226,6 +271,21 @@ class App:
             pools=self.pools,
             dialects=self._dialects,
             proxies=TrustedProxies(self.config.trusted_proxies),
+        )
+
+    def _renewals(self) -> Renewals:
+        return Renewals(
+            self._secrets,
+            store=self.store,
+            clock=self.clock,
+            events=self.metrics,
+            revocations=self.marks,
+            # Whoever comes after a verifier that asks would be sent refresh tokens.
+            readers={
+                name: self.sources[name]
+                for name, provider in self.config.providers.items()
+                if provider.verify[0] == "jwt"
+            },
         )
 
     def _judged(self) -> Judged:
@@ -246,11 +306,21 @@ class App:
         metrics.configured(_digest(self.config), (route.id for route in self.routes))
         metrics.watch("http_requests_in_flight", lambda: self.reception.in_flight)
         metrics.watch("revocation_marks", lambda: len(self.marks.list()))
+        if self.revocation.stream is not None:
+            watch_revocations(metrics, self.revocation.stream)
         metrics.watch(
             "cache_entries",
             lambda: sum(each.stats().entries for each in self.sources.values()),
             "l1",
         )
+        for name, client in self._clients.items():
+            self._watch_questions(name, client)
+
+    def _watch_questions(self, name: str, client: ProviderClient) -> None:
+        watch = self.metrics.watch
+        watch("idp_breaker_state", lambda: client.breaker_state, name)
+        watch("idp_questions", lambda: client.under_way, name, "under_way")
+        watch("idp_questions", lambda: client.waiting, name, "waiting")
 
 
 class _Both:
@@ -268,8 +338,18 @@ class _Both:
 
 def _open_store(config: Config, clock: SystemClock) -> Store:
     url = str(config.store.url)
-    store: Store = stores_by_scheme()[urlsplit(url).scheme].open_store(url, clock=clock)
+    module = stores_by_scheme()[url.partition("://")[0]]
+    store: Store = module.open_store(url, clock=clock, access=config.store.access())
     return store
+
+
+def _open_flight_lock(
+    config: Config, clock: SystemClock, store: Store
+) -> FlightLock | None:
+    if not store.shared:
+        return None
+    access = config.store.access()
+    return open_flight_lock(str(config.store.url), clock=clock, access=access)
 
 
 def _cache_settings(provider: Provider) -> CacheSettings:
@@ -278,8 +358,16 @@ def _cache_settings(provider: Provider) -> CacheSettings:
         ttl=cache.ttl,
         negative_ttl=cache.negative_ttl,
         expiry_margin=provider.expiry_margin,
+        refresh_ahead=cache.refresh_ahead,
+        grace=cache.grace,
+        jitter=JITTER,
         memory_bytes=cache.memory,
     )
+
+
+def _unknown_settings(config: Config) -> UnknownSettings:
+    limit = config.limits.unknown_tokens
+    return UnknownSettings(burst=limit.burst, per_second=limit.per_minute / 60)
 
 
 def _teachers(config: Config) -> dict[str, TokenEndpoint]:

@@ -27,13 +27,19 @@ from gateway.client import (
     request,
 )
 from gateway.errors import ConfigError, GatewayError
+from gateway.revoking import (
+    admin_option,
+    read_token,
+    revocations,
+    revoke,
+    unrevoke,
+)
 from gateway.tasks import run_process
 
 if TYPE_CHECKING:
     from gateway.config.load import Loaded
     from gateway.demo import Ports
 
-ADMIN: Final = "http://127.0.0.1:9091"
 PORT: Final = click.IntRange(1, 65535)
 
 config_option = click.option(
@@ -43,16 +49,6 @@ config_option = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
     help="The configuration file.",
-)
-admin_option = click.option(
-    "--admin", default=ADMIN, show_default=True, help="The admin listener."
-)
-admin_token_option = click.option(
-    "--admin-token",
-    envvar="GATEWAY_ADMIN_TOKEN",
-    show_envvar=True,
-    required=True,
-    help="Its token; better in the environment.",
 )
 
 
@@ -292,48 +288,8 @@ def token(
     click.echo(json.dumps(answer, indent=2) if whole else answer["access_token"])
 
 
-@main.command()
-@click.option("--provider", required=True)
-@click.option(
-    "--token-file", type=click.File(), help="The token; - reads it from stdin."
-)
-@click.option("--subject")
-@click.option("--client")
-@click.option("--session")
-@click.option("--token-id", help="The `jti`.")
-@click.option("--all", "everything", is_flag=True, help="Every token of the provider.")
-@admin_option
-@admin_token_option
-def revoke(
-    provider: str,
-    token_file: Any,
-    *,
-    everything: bool,
-    admin: str,
-    admin_token: str,
-    **named: str | None,
-) -> None:
-    """Revoke a token, or all tokens of a subject, client, session or provider."""
-    wanted: dict[str, object] = {
-        kind: name for kind, name in named.items() if name is not None
-    }
-    if token_file is not None:
-        wanted["token"] = _read_token(token_file)
-    if everything:
-        wanted["all"] = True
-    if len(wanted) != 1:
-        raise click.UsageError(
-            "expected one of --token-file, --subject, --client, --session, --token-id, --all"
-        )
-    mark = ask_admin(
-        "POST", admin, "/api/revocations", admin_token, {"provider": provider, **wanted}
-    )
-    click.echo(json.dumps(mark, indent=2))
-    if "token" not in wanted:
-        click.echo(
-            "note: refresh tokens are the provider's and go on working: tell it too",
-            err=True,
-        )
+for _command in (revoke, revocations, unrevoke):
+    main.add_command(_command)
 
 
 @main.command()
@@ -365,7 +321,7 @@ def explain(
 
     Asks a running gateway, or with -c decides by itself. The token is never shown.
     """
-    bearer = None if token_file is None else _read_token(token_file)
+    bearer = None if token_file is None else read_token(token_file)
     lines = dict(_header(line) for line in headers)
     if path is not None:
         told = asyncio.run(_explain(path, (method, url, lines, bearer)))
@@ -394,6 +350,7 @@ async def _explain(
     deadlines = Deadlines(asyncio.get_running_loop())
     app = App(_load(path, os.environ), deadlines=deadlines, log=log)
     try:
+        await app.revocation.start()
         token = None if bearer is None else Secret(bearer)
         return await app.explainer.explain(method, url, headers, token)
     finally:
@@ -419,16 +376,6 @@ def _load(path: Path, environ: Mapping[str, str]) -> "Loaded":
     from gateway.config.load import load  # noqa: PLC0415
 
     return load(path, registry(), environ)
-
-
-def _read_token(file: Any) -> str:
-    try:
-        text: str = file.read(64 * 1024).strip()
-    except UnicodeDecodeError:
-        raise GatewayError("expected a token, found bytes that are no text") from None
-    if not text:
-        raise GatewayError("expected a token, found nothing")
-    return text
 
 
 def _header(line: str) -> tuple[str, str]:

@@ -218,9 +218,13 @@ class _ConsentForm(HTMLParser):
 
 
 def ask_admin(
-    method: str, base: str, path: str, token: str, body: Mapping[str, object]
+    method: str,
+    base: str,
+    path: str,
+    token: str,
+    body: Mapping[str, object] | None = None,
 ) -> Any:
-    """Put a question to the admin listener and give its JSON answer."""
+    """Put a question to the admin listener and give its JSON answer, if it has one."""
     response = request(
         method,
         base.rstrip("/") + path,
@@ -228,8 +232,8 @@ def ask_admin(
             "Authorization": f"Bearer {token}",
             "Content-Type": "application/json",
         },
-        body=json.dumps(body).encode(),
+        body=None if body is None else json.dumps(body).encode(),
     )
     if not 200 <= response.status < 300:
         raise ClientFailure(_told("the admin listener", response))
-    return response.json()
+    return None if response.status == 204 else response.json()

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from gateway.errors import ProviderUnavailable, StoreUnavailable
-from gateway.ports import Clock, FactsSource, Revocations
+from gateway.errors import ProviderUnavailable, StoreUnavailable, TooManyUnknown
+from gateway.ports import Clock, FactsSource, Revocations, Sight
 from gateway.rules.cors import preflight, requested_method
 from gateway.rules.credentials import find_credentials, misfit, named_device
 from gateway.rules.policy import (
@@ -35,6 +35,7 @@ from gateway.values import (
     Invalid,
     Knowledge,
     NoRoute,
+    Permit,
     Reason,
     RequestHead,
     Route,
@@ -53,6 +54,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     route: Route
     credentials: Credentials
     device: str | None
+    peer: str = ""
 
 
 class Gatekeeper:
@@ -64,11 +66,13 @@ class Gatekeeper:
         sources: Mapping[str, FactsSource],
         revocations: Revocations,
         clock: Clock,
+        sight: Sight,
     ) -> None:
         self._routes = routes
         self._sources = sources
         self._revocations = revocations
         self._clock = clock
+        self._sight = sight
         self._rules = {route.id: rules_for(route) for route in routes}
 
     def __repr__(self) -> str:
@@ -90,20 +94,56 @@ class Gatekeeper:
             return admit_open(route)
         return deny(route, credentials)
 
+    def revokes(self, permit: Permit) -> bool:
+        """Tell whether a permit would not be given any more: its token is revoked."""
+        credentials = permit.credentials
+        return credentials is not None and self._revocations.covers(
+            permit.route.provider, credentials.token, permit.facts
+        )
+
     async def settle(self, pending: Pending) -> Decision:
         """Learn the facts, then judge: the provider is asked at most once."""
+        knowledge = await self.inquire(pending)
+        if isinstance(knowledge, Denial):
+            return knowledge
+        return self.conclude(pending, knowledge)
+
+    async def inquire(self, pending: Pending) -> Knowledge | Denial:
+        """Learn the facts: the first half of `settle`."""
         route = pending.route
         oldest = route.require.max_fact_age
         try:
-            knowledge = await self._sources[route.provider].learn(
-                pending.credentials.token, max_age=inf if oldest is None else oldest
-            )
-        except (ProviderUnavailable, StoreUnavailable):
+            return await self._learn(pending, inf if oldest is None else oldest)
+        except TooManyUnknown as error:
+            return deny(route, Reason.RATE_LIMITED, retry_after=error.retry_after)
+        except ProviderUnavailable as error:
+            return self._unavailable(route, error.retry_after)
+        except StoreUnavailable:
             return self._unavailable(route)
+
+    def conclude(self, pending: Pending, knowledge: Knowledge) -> Decision:
+        """Judge by what was learned: the second half."""
+        route = pending.route
+        if route.kind is _USERINFO:
+            return self._admit_userinfo(route, pending.credentials, knowledge)
         # What was asked just now is recent, however long the answer took.
         if knowledge.source is _PROVIDER or self._suffices(route, knowledge):
             return self._judge(route, pending.credentials, pending.device, knowledge)
         return self._unavailable(route)
+
+    async def _learn(self, pending: Pending, oldest: float) -> Knowledge:
+        """Learn the facts; who is blind wants a fresh word, but can do without."""
+        source, token = self._sources[pending.route.provider], pending.credentials.token
+        blind = self._sight.blind
+        if blind:
+            oldest = min(oldest, self._sight.trust)
+        try:
+            return await source.learn(token, max_age=oldest, client=pending.peer)
+        except (ProviderUnavailable, StoreUnavailable):
+            known = source.recall(token) if blind else None
+            if known is None:
+                raise
+            return known
 
     def _preflight(self, head: RequestHead) -> Answer | Denial | None:
         """Answer for the route of the method that is asked about, if it has CORS."""
@@ -121,7 +161,14 @@ class Gatekeeper:
         """Judge by what this process remembers, else say what is missing."""
         token = credentials.token
         knowledge = self._sources[route.provider].recall(token)
-        if route.kind is _USERINFO:
+        if self._sight.blind:
+            if self._sight.lost and not self._go_on(route):
+                return self._unavailable(route, reason=Reason.REVOCATIONS_UNKNOWN)
+            if knowledge is not None and not self._trusts(knowledge):
+                knowledge = None
+        if route.kind is _USERINFO and (
+            knowledge is not None or not self._revocations.names_holders()
+        ):
             return self._admit_userinfo(route, credentials, knowledge)
         require = route.require
         device = None if require.device is None else named_device(head, require.device)
@@ -134,7 +181,18 @@ class Gatekeeper:
         reason = misfit(token, route.token_shape)
         if reason is not None:
             return deny(route, reason)
-        return Pending(route, credentials, device)
+        return Pending(route, credentials, device, head.peer)
+
+    def _go_on(self, route: Route) -> bool:
+        """Tell whether to go on though nobody knows what was revoked for too long."""
+        if not route.strict_revocation:
+            self._sight.dared()
+        return not route.strict_revocation
+
+    def _trusts(self, knowledge: Knowledge) -> bool:
+        """Tell whether this is believed while blind. To distrust a *no* helps nobody."""
+        age = self._clock.now() - knowledge.obtained_at
+        return isinstance(knowledge.found, Invalid) or age <= self._sight.trust
 
     def _suffices(self, route: Route, knowledge: Knowledge) -> bool:
         """Tell whether this may be judged by. A verdict does not grow old."""
@@ -159,7 +217,10 @@ class Gatekeeper:
     def _admit_userinfo(
         self, route: Route, credentials: Credentials, knowledge: Knowledge | None
     ) -> Decision:
-        """Ask nobody: the request itself is the question to the provider."""
+        """Judge by marks alone: the request itself is the question to the provider.
+
+        So nobody is asked first, unless a mark may name whose token it is.
+        """
         facts, source = None, Source.NONE
         if knowledge is not None and isinstance(knowledge.found, TokenFacts):
             facts, source = knowledge.found, knowledge.source
@@ -167,7 +228,14 @@ class Gatekeeper:
         revoked = self._revocations.covers(route.provider, token, facts)
         return admit_userinfo(route, credentials, facts, revoked=revoked, source=source)
 
-    def _unavailable(self, route: Route) -> Denial:
+    def _unavailable(
+        self,
+        route: Route,
+        wait: int = 0,
+        *,
+        reason: Reason = Reason.PROVIDER_UNAVAILABLE,
+    ) -> Denial:
         # Spread over five seconds, lest all clients come back as one.
         spread = int(self._clock.monotonic() * 1000) % 5
-        return deny(route, Reason.PROVIDER_UNAVAILABLE, retry_after=1 + spread)
+        later = max(1, wait) + spread
+        return deny(route, reason, retry_after=later)

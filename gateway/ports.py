@@ -4,7 +4,7 @@ A verifier, store, dialect or observer is one file in its folder that keeps one 
 these promises; `app.py` finds it by its file name and decides who is used.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from math import inf
 from typing import Final, Protocol
 
@@ -19,6 +19,7 @@ from gateway.values import (
     Knowledge,
     Mark,
     MarkKind,
+    MarkRecord,
     TokenFacts,
 )
 
@@ -62,7 +63,11 @@ class CacheEvents(Protocol):
     """Something that counts what the facts do. Never raises, never blocks."""
 
     def cache(self, tier: str, result: str) -> None:
-        """Count a look-up: `l1` or `l2`; `hit`, `negative_hit`, `miss` or `error`."""
+        """Count a look-up: `l1` or `l2`; `hit`, `negative_hit`, `miss` or `error`.
+
+        Also `l1` `refresh`, facts learned anew while they serve, and of what another
+        process was asked and told (`flight`) a `hit` or an `error`.
+        """
         ...
 
     def validation(self, provider: str, method: str, source: str, result: str) -> None:
@@ -108,6 +113,41 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Prove that the store answers."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+FLIGHT_UNAVAILABLE: Final = "unavailable"
+"""Who has the lock of a question that nobody can answer at the moment."""
+
+
+class FlightLock(Protocol):
+    """One asks about a token, the other processes wait for what he tells.
+
+    A failure is `StoreUnavailable`, raised within a short deadline.
+    """
+
+    async def take(self, key: str, owner: str) -> tuple[str, float]:
+        """Take the lock, or tell who has it, and for how many seconds at most.
+
+        Nobody ("") has it while there is a word to be heard.
+        """
+        ...
+
+    async def wait(self, key: str, seconds: float) -> bytes | None:
+        """Wait for the owner's word; None: there was none in time."""
+        ...
+
+    async def release(
+        self, key: str, owner: str, word: bytes, *, unavailable: bool = False
+    ) -> None:
+        """Tell those who wait, and let the next one ask; if the lock is still ours.
+
+        `unavailable`: for a second nobody asks, and all find `FLIGHT_UNAVAILABLE`.
+        """
         ...
 
     async def close(self) -> None:
@@ -164,7 +204,8 @@ class ProviderEvents(Protocol):
         """Take note of one try. Never raises, never blocks, never awaits.
 
         `code` is the status, or how there came to be none: `timeout`, `refused`,
-        `tls`, `broken`, `oversize`, `encoded`, `busy` or `cancelled`.
+        `tls`, `broken`, `oversize`, `encoded`, `busy`, `open` (left alone after many
+        failures) or `cancelled`.
         """
         ...
 
@@ -176,12 +217,15 @@ class FactsSource(Protocol):
         """Answer from this process's memory, at once; None means *ask*."""
         ...
 
-    async def learn(self, token: str, *, max_age: float = inf) -> Knowledge:
+    async def learn(
+        self, token: str, *, max_age: float = inf, client: str = ""
+    ) -> Knowledge:
         """Answer from the shared store, else from the provider; then remember.
 
         Facts known for longer than `max_age` seconds are passed over. Concurrent
-        callers with one token share one question. Raises
-        `ProviderUnavailable` when the truth cannot be had now.
+        callers with one token share one question. `client` is the address that pays
+        for a question about an invalid token. Raises `ProviderUnavailable` when the
+        truth cannot be had now, `TooManyUnknown` when that address must wait.
         """
         ...
 
@@ -205,6 +249,109 @@ class Revocations(Protocol):
 
         Then who is about to be let through unasked must be asked about first.
         """
+        ...
+
+
+class Sight(Protocol):
+    """Whether this process knows the marks that others make."""
+
+    @property
+    def blind(self) -> bool:
+        """Tell whether it does not, at the moment. Read on every request."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Tell whether it has been blind for too long for routes that are strict."""
+        ...
+
+    @property
+    def trust(self) -> float:
+        """Tell for how many seconds the provider's word is believed while blind."""
+        ...
+
+    def dared(self) -> None:
+        """Count a request that was let on though sight is lost."""
+        ...
+
+
+class MarkLedger(Protocol):
+    """What all processes have written down about marks."""
+
+    async def note(self, record: MarkRecord, *, fresh: bool = False) -> MarkRecord:
+        """Write it down and give what stands there now: the latest of everything.
+
+        A `fresh` mark was made just now, and outdoes any lifting. Raises
+        `StoreUnavailable` when it cannot be written.
+        """
+        ...
+
+
+class Journal(Protocol):
+    """Books that all processes share: bounded sets of small values, and their news.
+
+    Every failure is `StoreUnavailable`, within a second. A book is given by number.
+    """
+
+    async def get(self, book: int, field: str) -> bytes | None:
+        """Give what is written under `field`."""
+        ...
+
+    async def swap(
+        self, book: int, field: str, old: bytes | None, new: bytes | None
+    ) -> bool:
+        """Write `new` where `old` stands (None: nothing), and tell all; False if not.
+
+        Raises `StoreUnavailable` when there is no room for another field.
+        """
+        ...
+
+    async def sizes(self) -> Sequence[int]:
+        """Count the fields of each book."""
+        ...
+
+    def pages(self, book: int) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+        """Give all fields and values of a book, some more than once."""
+        ...
+
+    async def turn_to_end(self) -> None:
+        """Let what is written from now on be the news."""
+        ...
+
+    async def news(self) -> Sequence[tuple[int, str, bytes]]:
+        """Wait for news, for 300 ms at most: book, field and value of each."""
+        ...
+
+    async def eviction(self) -> str:
+        """Name the store's eviction policy; "" where it does not tell."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+class MarkEvents(Protocol):
+    """Something that watches over the marks. Never raises, never blocks."""
+
+    def blind(self) -> None:
+        """Take note that the marks of others are not heard of any more."""
+        ...
+
+    def lost(self) -> None:
+        """Take note that this has lasted so long that strict routes refuse."""
+        ...
+
+    def seeing(self, seconds: float) -> None:
+        """Take note that all is known again, after so many seconds."""
+        ...
+
+    def evicting(self, policy: str) -> None:
+        """Take note that the store may forget marks by itself."""
+        ...
+
+    def seal_alarm(self) -> None:
+        """Count a stored mark that did not open: somebody else wrote it."""
         ...
 
 

@@ -5,7 +5,8 @@ or somebody else. So: no redirect is followed (it could lead a token anywhere), 
 cookie kept, nothing decompressed, every certificate checked, 64 KiB read at most, one
 deadline for all tries, a cap on questions under way and on those that wait, and at
 most one further try, paid for from a budget that an outage soon exhausts: a provider
-that falls over is not asked twice as often (SECURITY §1 G, §5).
+that falls over is not asked twice as often (SECURITY §1 G, §5). After some failures in
+a row it is left alone for a while (`breaker`), which costs nobody a wait.
 
 What comes back is an answer worth reading, or `ProviderUnavailable`. No message here
 quotes the provider, the token or the URL.
@@ -14,17 +15,19 @@ quotes the provider, the token or the URL.
 import asyncio
 import random
 import ssl
+import time
 from typing import Final, Self
 
 import aiohttp
 from yarl import URL
 
+from gateway.breaker import Breaker, BreakerSettings
 from gateway.errors import ConfigError, ProviderUnavailable
 from gateway.ports import ProviderEvents, Question, Reply
 
 ANSWER_LIMIT_BYTES: Final = 64 * 1024
 QUESTIONS_AT_ONCE: Final = 32
-WAITING_PER_QUESTION: Final = 8
+QUESTIONS_WAITING: Final = 256
 RETRY_PAUSE: Final = 0.1
 
 _BUDGET: Final = 10.0
@@ -64,6 +67,8 @@ class ProviderClient:
         *,
         ca_file: str | None = None,
         at_once: int = QUESTIONS_AT_ONCE,
+        waiting: int = QUESTIONS_WAITING,
+        breaker: BreakerSettings | None = None,
         retry_pause: float = RETRY_PAUSE,
         events: ProviderEvents | None = None,
     ) -> None:
@@ -71,7 +76,10 @@ class ProviderClient:
         self._tls = _authorities(provider, ca_file)
         self._at_once = at_once
         self._slots = asyncio.Semaphore(at_once)
+        self._queue = waiting
         self._waiting = 0
+        self._under_way = 0
+        self._breaker = Breaker(breaker or BreakerSettings(), time.monotonic)
         self._retry_pause = retry_pause
         self._budget = _BUDGET
         self._events = events or _Unobserved()
@@ -93,18 +101,61 @@ class ProviderClient:
         if self._opened is not None:
             await self._opened.close()
 
+    @property
+    def breaker_state(self) -> int:
+        """Tell whether it may be asked: 0 yes, 1 one at a time, 2 not now."""
+        return self._breaker.state
+
+    @property
+    def under_way(self) -> int:
+        """Tell how many questions are being asked."""
+        return self._under_way
+
+    @property
+    def waiting(self) -> int:
+        """Tell how many questions wait for their turn."""
+        return self._waiting
+
     async def ask(self, question: Question) -> Reply:
         """Ask within the deadline; raises `ProviderUnavailable` (see the promise)."""
         deadline = asyncio.get_running_loop().time() + question.deadline
+        self._check_breaker(question)
         await self._enter(question, deadline)
+        self._under_way += 1
         try:
-            return await self._tries(question, deadline)
+            # Those who waited were let in before it fell silent.
+            self._check_breaker(question)
+            return await self._watched(question, deadline)
         finally:
+            self._under_way -= 1
             self._slots.release()
+
+    def _check_breaker(self, question: Question) -> None:
+        wait = self._breaker.refusal()
+        if wait:
+            self._events.provider_request(
+                self._provider, question.endpoint, "open", 0.0
+            )
+            msg = f"{self._provider}: does not answer and is left alone for a while"
+            raise ProviderUnavailable(msg, retry_after=wait)
+
+    async def _watched(self, question: Question, deadline: float) -> Reply:
+        """Ask, and let the breaker know how that went."""
+        probe = self._breaker.begin()
+        try:
+            reply = await self._tries(question, deadline)
+        except ProviderUnavailable:
+            self._breaker.failed(probe=probe)
+            raise
+        except BaseException:
+            self._breaker.gave_up(probe=probe)
+            raise
+        self._breaker.succeeded()
+        return reply
 
     async def _enter(self, question: Question, deadline: float) -> None:
         """Wait for a free slot; a full queue and a passed deadline are refusals."""
-        if self._waiting < self._at_once * WAITING_PER_QUESTION:
+        if self._waiting < self._queue:
             self._waiting += 1
             try:
                 async with asyncio.timeout_at(deadline):

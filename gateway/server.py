@@ -97,7 +97,7 @@ class Server:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self.addresses = self._windows.addresses
-        self.started = False
+        self._opened = False
         self.draining = False
         app.metrics.watch("draining", lambda: self.draining)
         app.metrics.watch("store_up", lambda: self._store_up)
@@ -106,9 +106,17 @@ class Server:
         state = "draining" if self.draining else "serving"
         return f"<Server: {state}, {len(self._app.front)} connections>"
 
+    @property
+    def started(self) -> bool:
+        """Tell whether clients are let in, and the marks there are have been read."""
+        return self._opened and self._app.revocation.known
+
     def conditions(self) -> Mapping[str, bool]:
         """Tell which parts are well: names, never details."""
-        return {"store": self._store_up}
+        told = {"store": self._store_up}
+        if (stream := self._app.revocation.stream) is not None:
+            told["revocations"] = not stream.blind
+        return told
 
     # ----------------------------------------------------------------- opening
 
@@ -138,7 +146,7 @@ class Server:
         with clear("proxy", listen.proxy):
             await self._door.open(inherited)
         self.addresses["proxy"] = self._door.address
-        self.started = True
+        self._opened = True
 
     async def _watch_store(self) -> None:
         while True:

@@ -74,6 +74,7 @@ class Reason(enum.StrEnum):
     STRONGER_LOGIN_NEEDED = "stronger_login_needed"
     # What we cannot know now
     PROVIDER_UNAVAILABLE = "provider_unavailable"
+    REVOCATIONS_UNKNOWN = "revocations_unknown"
     # Guarded OAuth endpoints
     HTTPS_REQUIRED = "https_required"
     INVALID_FORM = "invalid_form"
@@ -425,6 +426,7 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     guard: Guard = Guard()
     upgrades: frozenset[bytes] = frozenset()
     end_with_token: bool = False
+    strict_revocation: bool = False
     timeouts: Timeouts | None = None
     body_limit_bytes: int = 0
 
@@ -625,6 +627,18 @@ class Mark(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     name: str
     moment: float
     expires_at: float
+
+
+class MarkRecord(msgspec.Struct, frozen=True, gc=False):
+    """A mark, and when it was last lifted: 0 for never."""
+
+    mark: Mark
+    lifted_at: float = 0.0
+
+    @property
+    def in_force(self) -> bool:
+        """Tell whether the mark is younger than its last lifting."""
+        return self.mark.moment > self.lifted_at
 
 
 # --------------------------------------------------------------------- records

@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    do_POST = do_GET  # noqa: N815 -- http.server's names
+    do_POST = do_DELETE = do_GET  # noqa: N815 -- http.server's names
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""

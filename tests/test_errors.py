@@ -5,7 +5,12 @@ import inspect
 import pytest
 
 from gateway import errors
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import (
+    ConfigError,
+    GatewayError,
+    ProviderUnavailable,
+    TooManyUnknown,
+)
 
 FAMILY = [
     each
@@ -19,6 +24,13 @@ def test_every_failure_is_ours_and_says_what_a_client_hears(failure):
     """One `except GatewayError` is enough, and each has its promise."""
     assert issubclass(failure, GatewayError)
     assert failure.__doc__
+
+
+def test_an_outage_tells_when_to_come_back_if_it_knows():
+    """0 is *nobody knows*."""
+    assert 0 == ProviderUnavailable("down").retry_after
+    assert 7 == TooManyUnknown("enough", retry_after=7).retry_after
+    assert "down" == str(ProviderUnavailable("down"))
 
 
 def test_a_bad_configuration_tells_every_problem():

@@ -3,7 +3,7 @@ from math import inf
 
 import pytest
 
-from gateway.errors import ProviderUnavailable, StoreUnavailable
+from gateway.errors import ProviderUnavailable, StoreUnavailable, TooManyUnknown
 from gateway.gatekeeper import Gatekeeper, Pending
 from gateway.rules.routing import Routes
 from gateway.values import (
@@ -46,14 +46,18 @@ class Facts:
         self.remembered: Knowledge | None = None
         self.answers: list[Knowledge | Exception] = []
         self.told: list[str] = []
+        self.clients: list[str] = []
 
     def recall(self, token: str) -> Knowledge | None:
         self.told.append(f"recall {token}")
         return self.remembered
 
-    async def learn(self, token: str, *, max_age: float = inf) -> Knowledge:
+    async def learn(
+        self, token: str, *, max_age: float = inf, client: str = ""
+    ) -> Knowledge:
         limit = f" of the last {max_age} s" if max_age < inf else ""
         self.told.append(f"learn {token}{limit}")
+        self.clients.append(client)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -73,6 +77,23 @@ class Marks:
         assert "melon" == provider
         return token in self.names or (facts and facts.subject) in self.names
 
+    def names_holders(self) -> bool:
+        return bool(self.names)
+
+
+class Sight:
+    """Whether the marks of others are heard of; trust lasts ten seconds then."""
+
+    trust = 10.0
+
+    def __init__(self) -> None:
+        self.blind = False
+        self.lost = False
+        self.dares = 0
+
+    def dared(self) -> None:
+        self.dares += 1
+
 
 class Gate:
     """A gatekeeper of some routes of one provider, and all it depends on."""
@@ -82,7 +103,10 @@ class Gate:
         self.facts = Facts()
         self.marks = Marks()
         self.routes = Routes(routes, dialect="nugu")
-        self.keeper = Gatekeeper(self.routes, {"melon": self.facts}, self.marks, clock)
+        self.sight = Sight()
+        self.keeper = Gatekeeper(
+            self.routes, {"melon": self.facts}, self.marks, clock, self.sight
+        )
 
     def known(self, found=None, *, source: Source = Source.L1, age: float = 0.0):
         """Make a piece of knowledge of this age."""
@@ -342,6 +366,33 @@ async def test_an_outage_is_never_a_refused_token(gate, failure):
     assert {1, 2, 3, 4, 5} == times
 
 
+async def test_a_provider_that_is_left_alone_tells_when_to_come_back(gate):
+    """Nobody comes before it is asked again."""
+    gate.facts.answers = [ProviderUnavailable("down", retry_after=20)]
+    denial = await gate.decided(request())
+
+    assert Reason.PROVIDER_UNAVAILABLE == denial.reason
+    assert 20 <= denial.retry_after < 25
+
+
+async def test_who_brought_too_many_unknown_tokens_is_told_to_wait(gate):
+    """429: neither the token's fault nor an outage. The client's address pays."""
+    gate.facts.answers = [TooManyUnknown("enough", retry_after=7)]
+    denial = await gate.decided(request())
+
+    assert (Reason.RATE_LIMITED, 7) == (denial.reason, denial.retry_after)
+    assert ["192.0.2.7"] == gate.facts.clients
+
+
+async def test_facts_in_grace_are_judged_like_any_other(gate):
+    """And the permit tells what they are."""
+    gate.facts.answers = [gate.known(source=Source.STALE, age=3600)]
+    permit = await gate.decided(request())
+
+    assert isinstance(permit, Permit)
+    assert Source.STALE is permit.source
+
+
 def test_nobody_is_asked_about_a_token_of_another_shape(clock):
     """The shape check stands before any question (DESIGN §3)."""
     gate = Gate(clock, [api(token_shape=TokenShape(prefix="acme_"))])
@@ -433,6 +484,25 @@ def test_userinfo_asks_nobody(userinfo):
     assert (None, Source.NONE) == (refused.facts, refused.source)
 
 
+async def test_userinfo_asks_first_while_a_mark_may_name_the_holder(userinfo):
+    """Nothing is cached, and a mark names somebody: whose token is it, then (DESIGN §3)."""
+    userinfo.marks.names = {"ada"}
+    userinfo.facts.answers = [
+        userinfo.known(source=Source.PROVIDER),
+        userinfo.known(TokenFacts(provider="melon", subject="eve")),
+        userinfo.known(NO),
+        ProviderUnavailable("away"),
+    ]
+    told = [await userinfo.decided(request()) for _ in range(4)]
+
+    assert [Reason.REVOKED, None, None, Reason.PROVIDER_UNAVAILABLE] == [
+        getattr(each, "reason", None) for each in told
+    ]
+    # The provider itself will word its own no.
+    assert isinstance(told[2], Permit)
+    assert told[2].facts is None
+
+
 def test_userinfo_needs_a_token_without_a_mark(userinfo):
     """Marks by token and, where facts are in memory, by subject."""
     bare = userinfo.remembered(request((b"accept", b"*/*")))
@@ -510,3 +580,96 @@ def test_other_options_requests_are_ordinary(cors, asked, reason):
 def test_a_gatekeeper_is_worth_a_log_line(gate):
     """Its size."""
     assert "<Gatekeeper: 1 routes>" == repr(gate.keeper)
+
+
+# ------------------------------------------------------------------- blind
+
+
+async def test_who_is_blind_asks_afresh_what_is_older_than_its_trust(gate):
+    """Somebody may have revoked it; younger words are believed."""
+    gate.sight.blind = True
+    gate.facts.remembered = gate.known(age=10.0)
+    assert isinstance(gate.remembered(request()), Permit)
+
+    gate.facts.remembered = gate.known(age=10.1)
+    gate.facts.answers = [gate.known(source=Source.PROVIDER)]
+    decision = await gate.decided(request())
+
+    assert Source.PROVIDER == decision.source
+    assert "learn T.1 of the last 10.0 s" == gate.facts.told[-1]
+
+
+async def test_a_route_that_wants_younger_facts_gets_them_blind_or_not(clock):
+    """The shorter of the two counts."""
+    gate = Gate(clock, [api(require=Requirements(max_fact_age=3.0))])
+    gate.sight.blind = True
+    gate.facts.remembered = gate.known(age=4.0)
+    gate.facts.answers = [gate.known(source=Source.PROVIDER)]
+    await gate.decided(request())
+
+    assert "learn T.1 of the last 3.0 s" == gate.facts.told[-1]
+
+
+@pytest.mark.parametrize(
+    "failure", [ProviderUnavailable("down"), TooManyUnknown("busy"), StoreUnavailable()]
+)
+async def test_who_is_blind_and_cannot_ask_believes_what_it_has(gate, failure):
+    """Two outages at once refuse nobody; a known mark does."""
+    gate.sight.blind = True
+    gate.facts.remembered = gate.known(age=50.0)
+    gate.facts.answers = [failure, failure]
+    assert isinstance(await gate.decided(request()), Permit)
+
+    gate.marks.names = {"ada"}
+    denial = await gate.decided(request())
+    assert isinstance(denial, Denial)
+    assert Reason.REVOKED == denial.reason
+
+
+async def test_who_is_blind_and_knows_nothing_cannot_decide(gate):
+    """As without marks: 503, never a refused token."""
+    gate.sight.blind = True
+    gate.facts.answers = [ProviderUnavailable("down")]
+    denial = await gate.decided(request())
+
+    assert isinstance(denial, Denial)
+    assert Reason.PROVIDER_UNAVAILABLE == denial.reason
+
+
+def test_a_verdict_is_believed_by_the_blind(gate):
+    """Nobody makes a revoked token good again."""
+    gate.sight.blind = True
+    gate.facts.remembered = gate.known(NO, age=50.0)
+
+    assert Reason.INACTIVE == gate.refusal(request()).reason
+
+
+@pytest.mark.parametrize(
+    ("strict", "lost"), [(True, True), (True, False), (False, True)]
+)
+def test_only_strict_routes_refuse_and_only_who_is_lost(clock, strict, lost):
+    """The others go on, and are counted."""
+    gate = Gate(clock, [api(strict_revocation=strict)])
+    gate.sight.blind, gate.sight.lost = True, lost
+    gate.facts.remembered = gate.known()
+    decision = gate.remembered(request())
+
+    assert (strict and lost) == isinstance(decision, Denial)
+    assert (lost and not strict) == gate.sight.dares
+    if isinstance(decision, Denial):
+        assert Reason.REVOCATIONS_UNKNOWN == decision.reason
+        assert 1 <= decision.retry_after <= 5
+
+
+def test_a_permit_is_taken_back_when_its_token_is_revoked(gate):
+    """Who had none needed no token."""
+    gate.facts.remembered = gate.known()
+    permit = gate.remembered(request())
+    assert isinstance(permit, Permit)
+    assert not gate.keeper.revokes(permit)
+
+    gate.marks.names = {"ada"}
+    assert gate.keeper.revokes(permit)
+    public = Gate(gate.clock, [api(access=Access.PUBLIC)]).remembered(request())
+    assert isinstance(public, Permit)
+    assert not gate.keeper.revokes(public)

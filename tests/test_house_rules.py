@@ -112,6 +112,7 @@ def test_only_dialects_word_a_denial():
     assert [
         "gateway/dialects/rfc6750.py",
         "gateway/rules/cors.py",
+        "gateway/rules/logout_tokens.py",
         "gateway/rules/options.py",
     ] == makers
 

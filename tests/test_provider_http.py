@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import trustme
 
+from gateway.breaker import BreakerSettings
 from gateway.errors import ConfigError, ProviderUnavailable
 from gateway.ports import Question, Reply
 from gateway.provider_http import ANSWER_LIMIT_BYTES, ProviderClient
@@ -343,9 +344,15 @@ async def test_retries_are_what_the_question_allows(client, events):
     assert ["503"] == events.codes
 
 
-async def test_an_outage_is_not_doubled(client, events):
+async def test_an_outage_is_not_doubled(events):
     """The budget for retries runs out, and answers fill it again, slowly."""
-    async with serving(saying(*[answer(503)] * 30, answer(200))) as (_, url):
+    never = BreakerSettings(failures=100)
+    async with (
+        ProviderClient(
+            "melon", retry_pause=0.0, breaker=never, events=events
+        ) as client,
+        serving(saying(*[answer(503)] * 30, answer(200))) as (_, url),
+    ):
         for _ in range(20):
             with pytest.raises(ProviderUnavailable):
                 await client.ask(question(url))
@@ -354,10 +361,10 @@ async def test_an_outage_is_not_doubled(client, events):
 
         for _ in range(11):
             await client.ask(question(url))
-    async with serving(saying(answer(503))) as (_, url):
-        for _ in range(2):
-            with pytest.raises(ProviderUnavailable):
-                await client.ask(question(url))
+        async with serving(saying(answer(503))) as (_, broken):
+            for _ in range(2):
+                with pytest.raises(ProviderUnavailable):
+                    await client.ask(question(broken))
 
     assert ["503", "503", "503"] == events.codes[41:]
 
@@ -421,12 +428,13 @@ async def test_a_turn_that_does_not_come_is_unavailable(events):
 async def test_so_many_wait_and_no_more(events):
     """Who finds the queue full is told at once, not at the deadline."""
     async with (
-        ProviderClient("melon", at_once=1, events=events) as client,
+        ProviderClient("melon", at_once=1, waiting=8, events=events) as client,
         serving(silence) as (_, url),
     ):
         waiting = asyncio.gather(*[client.ask(question(url)) for _ in range(9)])
         await asyncio.sleep(0)
         assert "<ProviderClient melon: 8 waiting>" == repr(client)
+        assert (1, 8) == (client.under_way, client.waiting)
         with pytest.raises(ProviderUnavailable, match="too many questions"):
             await client.ask(question(url, deadline=3600.0))
         waiting.cancel()
@@ -434,6 +442,103 @@ async def test_so_many_wait_and_no_more(events):
             await waiting
 
     assert "busy" == events.codes[0]
+    assert (0, 0) == (client.under_way, client.waiting)
+
+
+# --------------------------------------------------------------- the breaker
+
+
+@contextlib.asynccontextmanager
+async def frail(events: Events, pause: float) -> AsyncIterator[ProviderClient]:
+    """Open a client that leaves its provider alone after two failures."""
+    settings = BreakerSettings(failures=2, pause=pause)
+    async with ProviderClient("melon", breaker=settings, events=events) as opened:
+        yield opened
+
+
+async def fails(client: ProviderClient, url: str) -> ProviderUnavailable:
+    """Ask, and give the failure."""
+    with pytest.raises(ProviderUnavailable) as caught:
+        await client.ask(question(url, retries=0))
+    return caught.value
+
+
+async def test_a_silent_provider_is_left_alone(events):
+    """Who asks is told at once when to come back, and no connection is made."""
+    async with (
+        frail(events, 30.0) as client,
+        serving(saying(answer(503))) as (provider, url),
+    ):
+        assert [0, 0] == [(await fails(client, url)).retry_after for _ in range(2)]
+        assert 2 == client.breaker_state
+
+        assert 28 <= (await fails(client, url)).retry_after <= 30
+        assert 2 == len(provider.requests)
+
+    assert ["503", "503", "open"] == events.codes
+
+
+async def test_one_answer_is_enough_to_ask_again(events):
+    """After the pause one question goes through, and closes it."""
+    async with (
+        frail(events, 0.01) as client,
+        serving(saying(answer(503), answer(503), answer(200))) as (_, url),
+    ):
+        for _ in range(2):
+            await fails(client, url)
+        await asyncio.sleep(0.02)
+        assert 1 == client.breaker_state
+
+        assert 200 == (await client.ask(question(url))).status
+        assert 0 == client.breaker_state
+
+
+async def test_who_waited_for_a_turn_does_not_ask_the_silent_one(events):
+    """They were let in before it fell silent."""
+    settings = BreakerSettings(failures=1, pause=30.0)
+    async with (
+        ProviderClient("melon", at_once=1, breaker=settings, events=events) as client,
+        serving(silence) as (provider, url),
+    ):
+        asked = [client.ask(question(url, deadline=0.1)) for _ in range(1)]
+        later = [client.ask(question(url)) for _ in range(5)]
+        failures = await asyncio.gather(*asked, *later, return_exceptions=True)
+
+    assert all(isinstance(failure, ProviderUnavailable) for failure in failures)
+    assert 1 == len(provider.requests)
+    assert ["timeout", *["open"] * 5] == events.codes
+
+
+async def test_a_probe_that_leaves_lets_the_next_one_through(events):
+    """It told nothing, neither good nor bad."""
+    async with frail(events, 0.01) as client:
+        async with serving(saying(answer(503))) as (_, url):
+            for _ in range(2):
+                await fails(client, url)
+        await asyncio.sleep(0.02)
+        async with serving(silence) as (provider, url):
+            leaver = asyncio.ensure_future(client.ask(question(url)))  # noqa: TID251 -- a caller that leaves
+            while not provider.requests:  # noqa: ASYNC110 -- a socket's
+                await asyncio.sleep(0.001)
+            assert 1 == (await fails(client, url)).retry_after
+            leaver.cancel()
+            await asyncio.gather(leaver, return_exceptions=True)
+        async with serving(saying(answer(200))) as (_, url):
+            assert 200 == (await client.ask(question(url))).status
+
+    assert ["503", "503", "open", "cancelled", "200"] == events.codes
+
+
+async def test_a_refused_token_is_an_answer(events):
+    """A flood of bad tokens does not look like an outage."""
+    async with (
+        frail(events, 30.0) as client,
+        serving(saying(answer(401))) as (_, url),
+    ):
+        for _ in range(5):
+            assert 401 == (await client.ask(question(url))).status
+
+    assert ["401"] * 5 == events.codes
 
 
 async def test_who_leaves_frees_the_turn(events):

@@ -24,7 +24,13 @@ STRUCTS = [
     if issubclass(each, msgspec.Struct)
 ]
 # Made once, while a configuration is loaded: the collector may look at them.
-LONG_LIVED = {"UpstreamSettings", "WireLimits", "IdentityHeaders"}
+LONG_LIVED = {
+    "HealthCheck",
+    "IdentityHeaders",
+    "UpstreamSettings",
+    "UpstreamTls",
+    "WireLimits",
+}
 
 
 def head(*headers: tuple[bytes, bytes]) -> RequestHead:

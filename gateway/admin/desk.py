@@ -35,10 +35,31 @@ from gateway.values import (
     RequestHead,
     Route,
     Secret,
+    TokenFacts,
     UpstreamSettings,
 )
 
+_NAMED_BY: Final = {
+    MarkKind.TOKEN_ID: "token_id",
+    MarkKind.SUBJECT: "subject",
+    MarkKind.CLIENT: "client",
+    MarkKind.SESSION: "session_id",
+}
+"""The facts that marks go by."""
+
 _HIDDEN: Final = frozenset({b"authorization", b"cookie", b"referer"})
+
+
+class MarkBook(Revocations, Marker, Protocol):
+    """The marks, as far as a desk needs them."""
+
+    async def lift(self, kind: MarkKind, provider: str, name: str) -> bool:
+        """Take a mark back; tell whether there was one."""
+        ...
+
+    def list(self) -> tuple[Mark, ...]:
+        """Give the marks in force."""
+        ...
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +68,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     routes: Routes
     gatekeeper: Gatekeeper
     sources: Mapping[str, FactsSource]
-    revocations: Revocations
+    revocations: MarkBook
     headers: HeaderRules
     upstreams: Mapping[str, UpstreamSettings]
     dialects: Mapping[str, Dialect]
@@ -71,7 +92,7 @@ class Explanations:
             return {"route": None, **_verdict(judged, None, denial)}
         route = judged.routes.find(head)
         if isinstance(route, NoRoute):
-            decision = await _decide(judged, head)
+            decision, _ = await _decide(judged, head)
             return {"route": None, **_verdict(judged, head, decision)}
         credentials = find_credentials(head, route)
         told: dict[str, object] = {
@@ -80,26 +101,19 @@ class Explanations:
             if isinstance(credentials, Credentials)
             else None,
         }
-        decision = await _decide(judged, head)
+        decision, learned = await _decide(judged, head)
         if isinstance(credentials, Credentials):
-            knowledge = judged.sources[route.provider].recall(credentials.token)
+            remembered = judged.sources[route.provider].recall
+            knowledge = learned or remembered(credentials.token)
             told |= _shown_facts(judged, head, route, credentials, knowledge)
         return told | _verdict(judged, head, decision)
-
-
-class _MarkBook(Marker, Protocol):
-    """The marks, as far as a desk needs them."""
-
-    async def lift(self, kind: MarkKind, provider: str, name: str) -> bool: ...
-
-    def list(self) -> tuple[Mark, ...]: ...
 
 
 class Desk:
     """Keeps `admin.views.RevocationDesk`."""
 
     def __init__(
-        self, marks: _MarkBook, sources: Callable[[], Mapping[str, FactsSource]]
+        self, marks: MarkBook, sources: Callable[[], Mapping[str, FactsSource]]
     ) -> None:
         self._marks = marks
         self._sources = sources
@@ -163,11 +177,51 @@ def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-async def _decide(judged: Judged, head: RequestHead) -> Decision | Answer:
-    decision = judged.gatekeeper.decide(head)
-    if isinstance(decision, Pending):
-        return await judged.gatekeeper.settle(decision)
-    return decision
+async def _decide(
+    judged: Judged, head: RequestHead
+) -> tuple[Decision | Answer, Knowledge | None]:
+    """Decide, and tell what was learned for it, if that was necessary."""
+    keeper = judged.gatekeeper
+    decision = keeper.decide(head)
+    if not isinstance(decision, Pending):
+        return decision, None
+    knowledge = await keeper.inquire(decision)
+    if isinstance(knowledge, Denial):
+        return knowledge, None
+    return keeper.conclude(decision, knowledge), knowledge
+
+
+def _hits(
+    marks: MarkBook, provider: str, token: str, facts: TokenFacts | None
+) -> list[dict[str, object]]:
+    """Tell which marks refuse this token, by kind and moment; never their names.
+
+    Each is tried alone, by facts that hold nothing else it could go by.
+    """
+    if not marks.covers(provider, token, facts):
+        return []
+    names = {
+        MarkKind.TOKEN: marks.mark_token(provider, token).name,
+        MarkKind.PROVIDER: "",
+    }
+    if facts is not None:
+        whole = marks.covers(provider, "", _only(facts))
+        if not whole:
+            del names[MarkKind.PROVIDER]
+        for kind, field in () if whole else _NAMED_BY.items():
+            if marks.covers(provider, "", _only(facts, field)):
+                names[kind] = getattr(facts, field)
+    return [
+        {"kind": mark.kind.value, "moment": mark.moment}
+        for mark in marks.list()
+        if mark.provider == provider and names.get(mark.kind) == mark.name
+    ]
+
+
+def _only(facts: TokenFacts, *kept: str) -> TokenFacts:
+    """Give the facts without the names that marks go by, but for those kept."""
+    others = {field: None for field in _NAMED_BY.values() if field not in kept}
+    return msgspec.structs.replace(facts, **others)
 
 
 # --------------------------------------------------------------------- wording
@@ -193,13 +247,24 @@ def _shown_facts(
     credentials: Credentials,
     knowledge: Knowledge | None,
 ) -> dict[str, object]:
+    facts = knowledge.found if knowledge is not None else None
+    hits = _hits(
+        judged.revocations,
+        route.provider,
+        credentials.token,
+        facts if isinstance(facts, TokenFacts) else None,
+    )
     if knowledge is None:
-        return {"facts": None, "rules": []}
+        return {"facts": None, "marks": hits, "rules": []}
     found = knowledge.found
     now = judged.clock.now()
-    told: dict[str, Any] = {"age": round(max(0.0, now - knowledge.obtained_at), 3)}
+    told: dict[str, Any] = {
+        "source": knowledge.source.value,
+        "age": round(max(0.0, now - knowledge.obtained_at), 3),
+    }
     if isinstance(found, Invalid):
-        return {"facts": {**told, "invalid": found.reason.value}, "rules": []}
+        told["invalid"] = found.reason.value
+        return {"facts": told, "marks": hits, "rules": []}
     revoked = judged.revocations.covers(route.provider, credentials.token, found)
     rule = route.require.device
     device = None if rule is None else named_device(head, rule)
@@ -213,7 +278,7 @@ def _shown_facts(
         {"rule": name, "outcome": "pass" if reason is None else reason.value}
         for name, reason in trace(case)
     ]
-    return {"facts": told, "rules": rules}
+    return {"facts": told, "marks": hits, "rules": rules}
 
 
 def _verdict(
@@ -252,6 +317,9 @@ def _shown_upstream(
     judged: Judged, head: RequestHead, permit: Permit
 ) -> dict[str, object]:
     name = permit.route.upstream
+    if not name:
+        # A provider's logouts go no further.
+        return {"name": None}
     headers = judged.headers.upstream_headers(
         head, permit, request_id=b"explain", host=judged.upstreams[name].host
     )

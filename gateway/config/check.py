@@ -12,9 +12,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.addresses import UnixAddress, origin_of
+from gateway.config.logouts import VERIFIER, issuer_of
 from gateway.config.model import Config, Provider, Require, Route
 from gateway.config.registry import Registry
 from gateway.config.report import KeyPath, Report, suggest
+from gateway.config.revocation import Strictness
 from gateway.rules import routing
 from gateway.rules.oauth_forms import METHODS
 from gateway.rules.target import parse_target
@@ -42,7 +44,7 @@ _NEEDS: Final[Mapping[str, tuple[str, Callable[[Require], object]]]] = {
 }
 """Each rule of a route, what some verifier must know for it, and how to ask."""
 
-_TOKENLESS: Final = frozenset({"require", "token_from"})
+_TOKENLESS: Final = frozenset({"require", "token_from", "revocation"})
 _ALWAYS: Final = frozenset({"access", "pass_token", "upgrades", "end_with_token"})
 _UNUSED: Final[Mapping[RouteKind, frozenset[str]]] = {
     RouteKind.API: frozenset(),
@@ -50,10 +52,15 @@ _UNUSED: Final[Mapping[RouteKind, frozenset[str]]] = {
     RouteKind.OAUTH_TOKEN: _ALWAYS | _TOKENLESS,
     RouteKind.OAUTH_REVOKE: _ALWAYS | _TOKENLESS,
     RouteKind.OAUTH_USERINFO: _ALWAYS,
+    RouteKind.BACKCHANNEL_LOGOUT: _ALWAYS
+    | _TOKENLESS
+    | {"upstream", "cors", "strip_prefix", "add_prefix", "timeouts"},
 }
 """Keys that mean nothing on a guarded endpoint: the kind decides."""
 
-_HELD: Final = frozenset({RouteKind.OAUTH_TOKEN, RouteKind.OAUTH_REVOKE})
+_HELD: Final = frozenset(
+    {RouteKind.OAUTH_TOKEN, RouteKind.OAUTH_REVOKE, RouteKind.BACKCHANNEL_LOGOUT}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,7 @@ def check(
         _rewriting(case, path, route)
         _cross_origin(case, path, route)
         _kind(case, path, route)
+        _logout(case, path, route)
         if route.provider in config.providers:
             _knowledge(case, path, route, config.providers[route.provider])
             _scopes(case, path, route, config.providers[route.provider])
@@ -173,6 +181,12 @@ def _provider(case: Case, path: KeyPath, provider: Provider) -> None:
             report.problem(
                 (*path, "assume_scopes", number), "expected one of the `scopes`"
             )
+    if provider.allow_insecure_http:
+        report.warn(
+            (*path, "allow_insecure_http"),
+            "tokens and secrets go to this provider over plain HTTP: only where "
+            "something below encrypts and authenticates (a service mesh)",
+        )
     if provider.assume_scopes and _is_blind(provider):
         report.problem((*path, "assume_scopes"), _BLIND)
 
@@ -223,7 +237,10 @@ def _asks_for(route: Route, path: str) -> bool:
 
 def _references(case: Case, path: KeyPath, route: Route) -> None:
     upstreams, providers = case.config.upstreams, case.config.providers
-    case.refer((*path, "upstream"), route.upstream, "upstream", upstreams)
+    if route.upstream:
+        case.refer((*path, "upstream"), route.upstream, "upstream", upstreams)
+    elif route.kind is not RouteKind.BACKCHANNEL_LOGOUT:
+        case.report.missing((*path, "upstream"))
     if route.provider:
         case.refer((*path, "provider"), route.provider, "provider", providers)
     elif route.access is not Access.PUBLIC or route.kind is not RouteKind.API:
@@ -235,11 +252,25 @@ def _access(case: Case, path: KeyPath, route: Route) -> None:
         case.report.problem(
             (*path, "require"), "expected nothing: a public route asks for no token"
         )
+    if route.revocation is Strictness.STRICT:
+        _strictness(case, (*path, "revocation"), route)
     if TokenPlace.QUERY in route.token_from:
         case.report.warn(
             (*path, "token_from"),
             "a token in a query ends up in histories and logs (RFC 9700 §4.3.2): "
             "only for clients that cannot set headers",
+        )
+
+
+def _strictness(case: Case, path: KeyPath, route: Route) -> None:
+    """Refuse to be strict about no token, and warn where nobody else is heard."""
+    if route.access is Access.PUBLIC:
+        case.report.problem(path, "expected nothing: a public route asks for no token")
+    if case.config.store.url.startswith("memory:"):
+        case.report.warn(
+            path,
+            "with memory:// a revocation is known to this process alone: expected a "
+            "store.url that processes share (redis://…), if there is another",
         )
 
 
@@ -283,6 +314,34 @@ def _kind(case: Case, path: KeyPath, route: Route) -> None:
     if route.kind in _HELD and route.body_limit > LONGEST_FORM_BYTES:
         case.report.problem(
             (*path, "body_limit"), "expected 64KiB or less for a form that is held"
+        )
+
+
+def _logout(case: Case, path: KeyPath, route: Route) -> None:
+    """Refuse to take logouts that nothing could prove."""
+    if route.kind is not RouteKind.BACKCHANNEL_LOGOUT:
+        if route.logout is not None:
+            case.report.problem(
+                (*path, "logout"), f"expected kind: {RouteKind.BACKCHANNEL_LOGOUT}"
+            )
+        return
+    if route.logout is None:
+        case.report.missing((*path, "logout"))
+    provider = case.config.providers.get(route.provider)
+    if provider is None:
+        return
+    proves = VERIFIER in provider.verify
+    if not proves or not issuer_of(provider.settings(VERIFIER)):
+        case.report.problem(
+            (*path, "provider"),
+            "expected a provider with `jwt` in verify, and an issuer or discovery "
+            "there: they prove logout tokens",
+        )
+    if provider.token_lifetime is None:
+        case.report.warn(
+            (*path, "provider"),
+            "without its token_lifetime the mark of a logout is kept for ever, and "
+            "one day there is no room for another",
         )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 
 from gateway.config import model
+from gateway.config.logouts import VERIFIER, logout_terms
 from gateway.config.model import Config
+from gateway.config.revocation import Strictness
 from gateway.config.upstreams import Health, Upstream, UpstreamTimeouts, parse_status
 from gateway.values import (
     ClaimRule,
@@ -111,7 +113,8 @@ def _route(config: Config, route: model.Route) -> Route:
         cors=_cors(route.cors, route.match.methods) if route.cors else None,
         upgrades=frozenset(name.lower().encode() for name in route.upgrades),
         end_with_token=route.end_with_token,
-        timeouts=_route_timeouts(route, config.upstreams[route.upstream]),
+        strict_revocation=route.revocation is Strictness.STRICT,
+        timeouts=_route_timeouts(route, config.upstreams.get(route.upstream)),
         body_limit_bytes=route.body_limit,
     )
     provider = config.providers.get(route.provider)
@@ -120,23 +123,29 @@ def _route(config: Config, route: model.Route) -> Route:
     return msgspec.structs.replace(
         compiled,
         provider=route.provider,
-        dialect=provider.dialect,
+        # Whoever tells a logout reads the standard's words (Back-Channel Logout §2.8).
+        dialect="rfc6750" if route.logout else provider.dialect,
         realm=provider.realm,
         clock_skew=provider.clock_skew,
         token_shape=TokenShape(
             prefix=provider.token_shape.prefix, max_bytes=provider.token_shape.max
         ),
-        guard=_guard(provider, route.kind),
+        guard=_guard(provider, route),
     )
 
 
-def _guard(provider: model.Provider, kind: RouteKind) -> Guard:
-    if kind is RouteKind.API:
+def _guard(provider: model.Provider, route: model.Route) -> Guard:
+    if route.kind is RouteKind.API:
         return Guard()
+    logout = None
+    if route.logout is not None:
+        keys = provider.settings(VERIFIER)
+        logout = logout_terms(route.logout, keys, provider.clock_skew)
     return Guard(
         form=provider.dialect,
         https_only=provider.https_only,
         scopes=frozenset(provider.scopes),
+        logout=logout,
     )
 
 
@@ -200,10 +209,10 @@ def _timeouts(timeouts: UpstreamTimeouts) -> Timeouts:
     )
 
 
-def _route_timeouts(route: model.Route, upstream: Upstream) -> Timeouts | None:
+def _route_timeouts(route: model.Route, upstream: Upstream | None) -> Timeouts | None:
     """Give what the route says, and the upstream where it says nothing."""
     own = route.timeouts.model_dump(exclude_none=True)
-    if not own:
+    if not own or upstream is None:
         return None
     return msgspec.structs.replace(_timeouts(upstream.timeouts), **own)
 

@@ -308,6 +308,9 @@ Count = Annotated[
 """A whole number, at least one."""
 
 
+PLAIN_HTTP: Final = "plain_http"
+"""In the validation's context: whether endpoints of this provider may be plain http."""
+
 # -------------------------------------------------------------------------- files
 
 

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    ValidationInfo,
     create_model,
     model_validator,
 )
@@ -22,6 +23,7 @@ from gateway.config.addresses import (
     TrustedNetwork,
 )
 from gateway.config.fields import (
+    PLAIN_HTTP,
     ClaimPath,
     ClaimValue,
     Count,
@@ -42,11 +44,14 @@ from gateway.config.fields import (
     Scope,
     ScopeExpression,
     SecretString,
-    SecretText,
     UpgradeToken,
 )
+from gateway.config.freshness import Cache, Questions, UnknownTokens
 from gateway.config.listeners import Listen
+from gateway.config.logouts import Logout
 from gateway.config.registry import Registry
+from gateway.config.revocation import Revocation, Strictness
+from gateway.config.store import Store
 from gateway.config.units import (
     Duration,
     PositiveDuration,
@@ -58,13 +63,6 @@ from gateway.config.upstreams import Upstream
 from gateway.values import LONGEST_CLOCK_SKEW, Access, RouteKind, Secret, TokenPlace
 
 # ------------------------------------------------------------------- the process
-
-
-class Store(Model):
-    """Where facts are shared between processes."""
-
-    url: SecretText = Field(default_factory=lambda: Secret("memory://"))
-    """`memory://` keeps them in the process; `redis://…` shares them."""
 
 
 class Admin(Model):
@@ -85,6 +83,7 @@ class Limits(Model):
     """Header lines."""
     connections: Count = 10_000
     """Open client connections."""
+    unknown_tokens: UnknownTokens = UnknownTokens()
 
 
 class ClientTimeouts(Model):
@@ -126,6 +125,12 @@ def _short(seconds: float) -> float:
     return seconds
 
 
+def _allows_plain_http(provider: object) -> bool:
+    if not isinstance(provider, Mapping):
+        return False
+    return provider.get("allow_insecure_http") in (True, "true")
+
+
 class TokenShape(Model):
     """What a token must look like before anybody is asked about it."""
 
@@ -133,17 +138,6 @@ class TokenShape(Model):
     """What every token of this provider begins with."""
     max: PositiveSize = 8 * 1024
     """The longest token."""
-
-
-class Cache(Model):
-    """How long facts about tokens are believed."""
-
-    ttl: Duration = 60.0
-    """Facts, at most; never past the token's own `exp`. 0 asks every time."""
-    negative_ttl: Duration = 10.0
-    """The verdict that a token is invalid."""
-    memory: PositiveSize = 64 * 1024 * 1024
-    """Memory for facts, in each process."""
 
 
 class Provider(Model):
@@ -171,13 +165,19 @@ class Provider(Model):
     """How long before `exp` cached facts are no longer believed."""
     token_shape: TokenShape = TokenShape()
     cache: Cache = Cache()
+    questions: Questions = Questions()
     ca_file: ReadableFile | None = None
     """Certificates (PEM) that are trusted instead of the system's, to ask it."""
+    allow_insecure_http: Flag = False
+    """Accept plain http in its endpoints, where a service mesh speaks TLS below."""
 
     @model_validator(mode="before")
     @classmethod
-    def _open_sections(cls, given: Any) -> Any:
+    def _open_sections(cls, given: Any, info: ValidationInfo) -> Any:
         """Give every verifier its section; one that needs no settings may omit it."""
+        if info.context is not None:
+            # The sections are validated next, and do not see their provider.
+            info.context[PLAIN_HTTP] = _allows_plain_http(given)
         names = given.get("verify") if isinstance(given, Mapping) else None
         if not isinstance(names, list | tuple):
             return given
@@ -300,7 +300,7 @@ class Route(Model):
     """Its name in logs and metrics."""
     match: Match
     kind: RouteKind = RouteKind.API
-    """An API, or one of the provider's OAuth endpoints, which are guarded."""
+    """An API, a guarded OAuth endpoint of the provider, or where it tells logouts."""
     access: Access = Access.REQUIRED
     """`optional`: no token is anonymous, a bad one is refused. `public`: none asked."""
     provider: str = ""
@@ -310,8 +310,10 @@ class Route(Model):
     )
     """Where the token may be."""
     require: Require = Require()
-    upstream: str
-    """Where permitted requests go."""
+    upstream: str = ""
+    """Where permitted requests go; only a `backchannel-logout` goes nowhere."""
+    logout: Logout | None = None
+    """Which logouts of the provider are heeded, on a route of that kind."""
     pass_token: Flag = False
     """Send `Authorization` on to the upstream."""
     strip_prefix: Prefix = b""
@@ -323,6 +325,8 @@ class Route(Model):
     cors: Cors | None = None
     upgrades: frozenset[UpgradeToken] = frozenset()
     """Protocols a connection may be upgraded to, such as websocket."""
+    revocation: Strictness = Strictness.LENIENT
+    """Whether to refuse (`strict`) when revocations were unheard of for too long."""
     end_with_token: Flag = False
     """End a response that is still being sent when its token expires."""
     timeouts: RouteTimeouts = RouteTimeouts()
@@ -355,7 +359,8 @@ class Config(Model):
     listen: Listen = Listen()
     store: Store = Store()
     secret: Secrets
-    """Seals what is stored. Of several the first seals and all open (rotation)."""
+    """Seals what is stored. Of several the first seals; records are found under all."""
+    revocation: Revocation = Revocation()
     admin: Admin = Admin()
     trusted_proxies: tuple[TrustedNetwork, ...] = ()
     """Networks whose X-Forwarded-For and -Proto are believed."""

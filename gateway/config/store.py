@@ -56,6 +56,9 @@ class StoreAccess(msgspec.Struct, frozen=True, kw_only=True):
     client_key: Path | None = None
 
 
+NOTHING_MORE: Final = StoreAccess()
+"""What it takes where the URL says it all."""
+
 _HOST: Final = rf"(?:[A-Za-z0-9._-]+|{IPV6})(?::[0-9]{{1,5}})?"
 _HOSTS: Final = rf"(?P<hosts>{_HOST}(?:,{_HOST})*)"
 _LOGIN: Final = r"(?:(?P<username>[^:@/?#\s]*):(?P<password>[^@/?#\s]+)@)?"

@@ -103,6 +103,9 @@ PHRASES: Final[Mapping[Reason, Phrase]] = {
     Reason.PROVIDER_UNAVAILABLE: plain(
         503, "temporarily_unavailable", "The token cannot be checked at the moment"
     ),
+    Reason.REVOCATIONS_UNKNOWN: plain(
+        503, "temporarily_unavailable", "The token cannot be checked at the moment"
+    ),
     # RFC 6749 §5.2
     Reason.HTTPS_REQUIRED: plain(400, "invalid_request", "HTTPS is required"),
     Reason.INVALID_FORM: plain(

@@ -21,9 +21,10 @@ beyond it serve, as `STALE`, those whom the provider cannot be asked for (`grace
 neither past `exp`, nor after a `forget`, nor once the provider has said no.
 
 Negatives live on a shelf of their own: a flood of invented tokens pushes out other
-invented tokens, never a good one. They are not shared through the store.
+invented tokens, never a good one. They are not kept in the store; processes that wait
+for the same answer hear of them (`facts.flight`).
 
-One question per token is in flight. It has a task of its own, so a caller that goes
+One question per token is in flight, here and in all that share the store. It has a task of its own, so a caller that goes
 away takes nothing from the others; if all went away, the answer is still remembered.
 A failure is shared with those who waited for it and with nobody after them. What
 began before a `forget` is handed to those who were waiting, and not kept.
@@ -36,9 +37,10 @@ from typing import Final
 
 import msgspec
 
-from gateway.errors import ProviderUnavailable
+from gateway.errors import ProviderUnavailable, TooManyUnknown
 from gateway.facts.chain import Chain
-from gateway.facts.fingerprints import Kind, fingerprints
+from gateway.facts.fingerprints import Fingerprint, Kind, fingerprints
+from gateway.facts.flight import SharedFlights
 from gateway.facts.shared import CacheResources, SharedFacts
 from gateway.facts.shelf import Ends, Shelf
 from gateway.tasks import spawn
@@ -46,6 +48,9 @@ from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
 
 CLOCKS_DIFFER: Final = 1.0
 """By how many seconds the clock of another process may be ahead of ours."""
+
+JITTER: Final = 0.1
+"""The part of a ttl that chance takes off at most."""
 
 
 class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,8 +102,19 @@ class CachedFacts:
         self._shared: SharedFacts | None = None
         if resources.store.shared and not chain.local and settings.ttl > 0:
             self._shared = SharedFacts(names, resources)
-        # Where nobody is asked, nobody waits.
+        self._abroad: SharedFlights | None = None
+        if self._shared is not None and resources.lock is not None:
+            secret = resources.secrets[0]
+            self._abroad = SharedFlights(
+                Fingerprint(secret, Kind.FLIGHT, provider, chain.identity),
+                secret,
+                lock=resources.lock,
+                clock=resources.clock,
+                events=resources.events,
+            )
+        # Where nobody is asked, nobody waits, and nobody need be spared.
         self._ahead = 0.0 if chain.local else settings.refresh_ahead
+        self._budget = None if chain.local else resources.budget
         self._facts = Shelf(settings.memory_bytes)
         self._negatives = Shelf(settings.negative_bytes)
         self._flights: dict[bytes, _Flight] = {}
@@ -115,12 +131,15 @@ class CachedFacts:
             self._events.cache("l1", "miss")
         return knowledge
 
-    async def learn(self, token: str, *, max_age: float = inf) -> Knowledge:
+    async def learn(
+        self, token: str, *, max_age: float = inf, client: str = ""
+    ) -> Knowledge:
         """Answer from the shared store, else from the provider; then remember.
 
         Facts known for longer than `max_age` seconds are passed over. Concurrent
-        callers with one token share one question. Raises `ProviderUnavailable` when
-        the truth cannot be had now.
+        callers with one token share one question, and the `client` of the first pays
+        if it was about an invalid token. Raises `ProviderUnavailable` when the truth
+        cannot be had now, `TooManyUnknown` when that client must wait.
         """
         name = self._name(token)
         oldest = self._clock.now() - max_age
@@ -128,10 +147,12 @@ class CachedFacts:
         knowledge = self._remembered(name, token)
         if knowledge is not None and knowledge.obtained_at >= oldest:
             return knowledge
-        knowledge = await self._aboard(name, token, oldest)
-        if knowledge.obtained_at < oldest:
+        knowledge = await self._aboard(name, token, oldest, client)
+        if knowledge.obtained_at < oldest and knowledge.source is not Source.STALE:
             # The flight was another's, and content with an older word of the store.
-            knowledge = await self._aboard(name, token, oldest)
+            knowledge = await self._aboard(name, token, oldest, client)
+        if knowledge.obtained_at < oldest and knowledge.source is Source.STALE:
+            raise ProviderUnavailable("what is left is too old for the caller")
         return knowledge
 
     async def forget(self, token: str) -> None:
@@ -215,10 +236,12 @@ class CachedFacts:
 
     # ------------------------------------------------------------- flights
 
-    async def _aboard(self, name: bytes, token: str, oldest: float) -> Knowledge:
+    async def _aboard(
+        self, name: bytes, token: str, oldest: float, client: str
+    ) -> Knowledge:
         flight = self._flights.get(name)
         if flight is None:
-            flight = self._take_off(name, token, oldest)
+            flight = self._take_off(name, token, oldest, client)
         else:
             self._events.coalesced(self._provider)
         # Shielded: the one who gives up must not end it for the others.
@@ -231,9 +254,9 @@ class CachedFacts:
         if isinstance(outcome, Knowledge):
             return outcome
         # One exception each: a shared one would gather everybody's traceback.
-        raise ProviderUnavailable(
-            *outcome.args, retry_after=outcome.retry_after
-        ) from outcome
+        spent = isinstance(outcome, TooManyUnknown)
+        failure = TooManyUnknown if spent else ProviderUnavailable
+        raise failure(*outcome.args, retry_after=outcome.retry_after) from outcome
 
     def _refresh(self, name: bytes, token: str, now: float) -> None:
         """Learn anew what is near its end; of the store's facts only young ones do."""
@@ -241,8 +264,10 @@ class CachedFacts:
             self._events.cache("l1", "refresh")
             self._take_off(name, token, now - self._settings.ttl / 2)
 
-    def _take_off(self, name: bytes, token: str, oldest: float) -> "_Flight":
-        flight = self._flights[name] = _Flight(name, token, oldest)
+    def _take_off(
+        self, name: bytes, token: str, oldest: float, client: str = ""
+    ) -> "_Flight":
+        flight = self._flights[name] = _Flight(name, token, oldest, client)
         _ = spawn(self._lead(flight), name=f"learn a token of {self._provider}")
         return flight
 
@@ -254,6 +279,8 @@ class CachedFacts:
             if not flight.overtaken:
                 self._remember(flight.name, knowledge)
             outcome = knowledge
+        except TooManyUnknown as error:
+            outcome = error
         except ProviderUnavailable as error:
             outcome = self._in_grace(flight) or error
         finally:
@@ -262,26 +289,51 @@ class CachedFacts:
             flight.landed.set_result(outcome)
 
     async def _found(self, flight: "_Flight") -> Knowledge:
-        facts, occupied = None, False
-        if self._shared is not None:
-            facts, occupied = await self._shared.read(
-                flight.token, lambda facts: self._will_do(facts, flight.oldest)
-            )
-        if facts is not None:
-            return Knowledge(facts, Source.L2, facts.learned_at)
+        knowledge = await self._look(flight)
+        if knowledge is not None:
+            return knowledge
+        self._check_budget(flight.client)
+        if self._abroad is None:
+            return await self._ask(flight)
+        return await self._abroad.learn(
+            flight.token,
+            ask=lambda: self._ask(flight),
+            look=lambda: self._look(flight),
+        )
+
+    async def _look(self, flight: "_Flight") -> Knowledge | None:
+        """Give what the store knows, if it is young enough."""
+        if self._shared is None:
+            return None
+        facts, flight.occupied = await self._shared.read(
+            flight.token, lambda facts: self._will_do(facts, flight.oldest)
+        )
+        if facts is None:
+            return None
+        return Knowledge(facts, Source.L2, facts.learned_at)
+
+    async def _ask(self, flight: "_Flight") -> Knowledge:
+        """Ask the verifiers, and tell the other processes."""
         # The moment *before* the question: a mark made meanwhile is newer than it.
         now = self._clock.now()
         found = await self._chain.verify(flight.token, now)
         knowledge = Knowledge(found, Source.PROVIDER, now)
+        if isinstance(found, Invalid) and flight.client and self._budget is not None:
+            self._budget.charge(flight.client)
         if self._shared is not None:
-            await self._share(self._shared, flight, knowledge, occupied=occupied)
+            await self._share(self._shared, flight, knowledge)
         return knowledge
+
+    def _check_budget(self, client: str) -> None:
+        wait = self._budget.wait(client) if client and self._budget is not None else 0
+        if wait:
+            raise TooManyUnknown("too many unknown tokens", retry_after=wait)
 
     def _in_grace(self, flight: "_Flight") -> Knowledge | None:
         """Give what served a while ago, to one whom nobody can tell better."""
         monotonic, now = self._clock.monotonic(), self._clock.now()
         known = self._facts.find_outlived(flight.name, monotonic, now)
-        if known is None or known.obtained_at < flight.oldest:
+        if known is None:
             return None
         return Knowledge(known.found, Source.STALE, known.obtained_at)
 
@@ -291,37 +343,43 @@ class CachedFacts:
         return self._belief(Knowledge(facts, Source.L2, facts.learned_at))[0] > 0
 
     async def _share(
-        self,
-        shared: SharedFacts,
-        flight: "_Flight",
-        knowledge: Knowledge,
-        *,
-        occupied: bool,
+        self, shared: SharedFacts, flight: "_Flight", knowledge: Knowledge
     ) -> None:
-        """Tell the other processes; take back what the answer or a forget ended."""
+        """Put it in the store; take back what the answer or a forget ended."""
         found = knowledge.found
         lifetime, _ = self._belief(knowledge)
         if isinstance(found, TokenFacts) and lifetime > 0 and not flight.overtaken:
             await shared.write(flight.token, found, lifetime)
             # A forget may have been faster than this write.
-            occupied = flight.overtaken
-        if occupied:
+            flight.occupied = flight.overtaken
+        if flight.occupied:
             await shared.erase(flight.token)
 
 
 class _Flight:
     """One question about one token, on its way.
 
-    `oldest` is the earliest moment whose word will do; `overtaken` tells that a
-    forget came in between.
+    `oldest` is the earliest moment whose word will do; `client` is who pays for it,
+    if anybody does; `occupied` tells that the store has something that will not do,
+    `overtaken` that a forget came in between.
     """
 
-    __slots__ = ("landed", "name", "oldest", "overtaken", "token")
+    __slots__ = (
+        "client",
+        "landed",
+        "name",
+        "occupied",
+        "oldest",
+        "overtaken",
+        "token",
+    )
 
-    def __init__(self, name: bytes, token: str, oldest: float) -> None:
+    def __init__(self, name: bytes, token: str, oldest: float, client: str) -> None:
+        self.client = client
         self.name = name
         self.token = token
         self.oldest = oldest
+        self.occupied = False
         self.overtaken = False
         self.landed: asyncio.Future[Knowledge | ProviderUnavailable]
         self.landed = asyncio.get_running_loop().create_future()

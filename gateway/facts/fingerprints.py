@@ -21,8 +21,11 @@ class Kind(enum.StrEnum):
     """What a fingerprint names: entries of one kind are never taken for another's."""
 
     FACTS = "facts"
+    FLIGHT = "flight"
     GRANT = "grant"
     MARK = "mark"
+    RENEWAL = "renewal"
+    LOGOUT = "logout"
 
 
 def subkey(secret: str, purpose: str) -> bytes:

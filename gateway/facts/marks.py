@@ -14,20 +14,33 @@ A mark lives until the last token it can concern is dead by both clocks: a stepp
 clock ends no mark. The set is bounded and full is an error to whoever adds: a
 revocation is never lost in silence.
 
-Why `add` and `lift` are coroutines: the marks of this process are all there are for
-now; once processes share them, it takes a word with the store to make one.
+Where processes share a store, `ledger` has the last word: a mark is in force when it
+is written there, and what others wrote comes in by `take`, in any order and as often
+as it likes. So a lifted mark is kept too, with the moment of its lifting: who hears of
+the mark again later must not put it in force again.
+
+Why a token is named by a hash without the gateway's secret: this name is in memory
+only, a ledger seals it under every listed secret. So a change of secrets takes all
+marks along, though nobody has the tokens any more.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from math import inf, nextafter
 from typing import Final
 
 import msgspec
 
 from gateway.errors import StoreUnavailable
-from gateway.facts.fingerprints import Fingerprint, Kind, fingerprints
-from gateway.ports import Clock
-from gateway.values import LONGEST_CLOCK_SKEW, Mark, MarkKind, TokenFacts
+from gateway.facts.fingerprints import Fingerprint, Kind
+from gateway.ports import Clock, MarkLedger
+from gateway.values import (
+    LONGEST_CLOCK_SKEW,
+    Mark,
+    MarkKind,
+    MarkRecord,
+    TokenFacts,
+)
 
 LIMIT: Final = 100_000
 """How many marks are held: some 50 MB when all are in use."""
@@ -59,32 +72,40 @@ class TokenTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Held(msgspec.Struct, frozen=True, gc=False):
-    mark: Mark
+    record: MarkRecord
     until: float
 
 
 class Marks:
-    """Keeps `ports.Revocations`. `terms` are by provider."""
+    """Keeps `ports.Revocations`. `terms` are by provider.
+
+    `alert` is called when a mark came into force.
+    """
 
     def __init__(
         self,
-        secrets: Sequence[str],
         *,
         clock: Clock,
         terms: Mapping[str, TokenTerms],
         limit: int = LIMIT,
+        ledger: MarkLedger | None = None,
     ) -> None:
-        self._secrets = tuple(secrets)
         self._clock = clock
         self._terms = dict(terms)
         self._limit = limit
-        self._names: dict[str, tuple[Fingerprint, ...]] = {}
+        self._ledger = ledger
+        self._names: dict[str, Fingerprint] = {}
         self._held: dict[MarkKind, dict[tuple[str, str], _Held]]
         self._held = {kind: {} for kind in MarkKind}
         self._count = 0
+        self.alert: Callable[[], None] = _nobody
 
     def __repr__(self) -> str:
         return f"<Marks: {self._count} of {self._limit}>"
+
+    def __len__(self) -> int:
+        """Count the records: marks in force, and those lifted that are remembered."""
+        return self._count
 
     # ------------------------------------------------------------- the promise
 
@@ -95,9 +116,8 @@ class Marks:
         """
         if not self._count:
             return False
-        if self._held[MarkKind.TOKEN] and any(
-            self._find(MarkKind.TOKEN, provider, name(_essence(token)).hex())
-            for name in self._named(provider)
+        if self._held[MarkKind.TOKEN] and self._find(
+            MarkKind.TOKEN, provider, self._name(provider, token)
         ):
             return True
         whole = self._find(MarkKind.PROVIDER, provider, "")
@@ -114,6 +134,14 @@ class Marks:
                 marks.append(self._find(kind, provider, name))
         return any(
             mark and self._may_predate(provider, facts, mark.moment) for mark in marks
+        )
+
+    def names_holders(self) -> bool:
+        """Tell whether any mark names a subject, a client or a session."""
+        return any(
+            held.record.in_force
+            for kind, _ in _NAMED_BY
+            for held in self._held[kind].values()
         )
 
     # ------------------------------------------------------------- making marks
@@ -141,48 +169,90 @@ class Marks:
         self, provider: str, token: str, expires_at: float | None = None
     ) -> Mark:
         """Make the mark for a token at hand; `expires_at` is its `exp`, if known."""
-        name = Fingerprint(self._secrets[0], Kind.MARK, provider)(_essence(token)).hex()
+        name = self._name(provider, token)
         return self.mark(MarkKind.TOKEN, provider, name, expires_at)
 
     async def add(self, mark: Mark) -> None:
         """Put `mark` in force; one that names the same is only ever extended.
 
-        Raises `StoreUnavailable` when there is no room for it.
+        Raises `StoreUnavailable` when it cannot be kept: then nothing is in force.
         """
-        marks, key = self._held[mark.kind], (mark.provider, mark.name)
-        if (held := marks.get(key)) is not None:
-            mark = msgspec.structs.replace(
-                mark,
-                moment=max(mark.moment, held.mark.moment),
-                expires_at=max(mark.expires_at, held.mark.expires_at),
-            )
+        held = self._held[mark.kind].get((mark.provider, mark.name))
+        if held is not None:
+            mark = renewed(mark, held.record)
         elif self._count >= self._limit and not self._swept():
             raise StoreUnavailable("no room for another revocation mark")
-        life = mark.expires_at - self._clock.now()
-        marks[key] = _Held(mark, self._clock.monotonic() + life)
-        self._count = sum(map(len, self._held.values()))
+        record = MarkRecord(mark)
+        if self._ledger is not None:
+            record = await self._ledger.note(record, fresh=True)
+        self.take(record)
 
     async def lift(self, kind: MarkKind, provider: str, name: str) -> bool:
-        """End the mark with this name; tell whether there was one."""
-        found = self._held[kind].pop((provider, name), None)
-        self._count = sum(map(len, self._held.values()))
-        return found is not None
+        """End the mark with this name; tell whether there was one.
+
+        Raises `StoreUnavailable` when that cannot be told to others: it stays.
+        """
+        held = self._held[kind].get((provider, name))
+        if held is None or not held.record.in_force:
+            return False
+        mark = held.record.mark
+        record = MarkRecord(mark, max(self._clock.now(), mark.moment))
+        if self._ledger is not None:
+            record = await self._ledger.note(record)
+        self.take(record)
+        return True
 
     def list(self) -> tuple[Mark, ...]:
         """Give the marks in force, the newest first."""
+        marks = [record.mark for record in self.records() if record.in_force]
+        return tuple(sorted(marks, key=lambda mark: mark.moment, reverse=True))
+
+    # ------------------------------------------------------------- what others say
+
+    def take(self, record: MarkRecord) -> None:
+        """Take note of a record, whoever made it; it never takes anything back."""
+        mark = record.mark
+        marks, key = self._held[mark.kind], (mark.provider, mark.name)
+        held = marks.get(key)
+        known = None if held is None else held.record
+        record = record if known is None else merged(known, record)
+        if record == known:
+            return
+        mark = record.mark
+        life = mark.expires_at - self._clock.now()
+        marks[key] = _Held(record, self._clock.monotonic() + life)
+        if not record.in_force and self._ledger is None:
+            # Nobody else can bring it up again.
+            del marks[key]
+        self._count = sum(map(len, self._held.values()))
+        if record.in_force:
+            self.alert()
+
+    def end(self, kind: MarkKind, provider: str, name: str) -> None:
+        """End a mark here, as somebody else has done for all."""
+        held = self._held[kind].get((provider, name))
+        if held is not None:
+            self.take(MarkRecord(held.record.mark, held.record.mark.moment))
+
+    def records(self) -> tuple[MarkRecord, ...]:
+        """Give all that is known and not over, lifted marks too."""
         self._swept()
-        held = [held.mark for marks in self._held.values() for held in marks.values()]
-        return tuple(sorted(held, key=lambda mark: mark.moment, reverse=True))
+        return tuple(
+            held.record for marks in self._held.values() for held in marks.values()
+        )
 
     # ------------------------------------------------------------- within
 
     def _find(self, kind: MarkKind, provider: str, name: str) -> Mark | None:
         held = self._held[kind].get((provider, name))
-        return held.mark if held is not None and not self._over(held) else None
+        if held is None or not held.record.in_force or self._over(held):
+            return None
+        return held.record.mark
 
     def _over(self, held: _Held) -> bool:
         clock = self._clock
-        return clock.monotonic() >= held.until and clock.now() >= held.mark.expires_at
+        ends_at = held.record.mark.expires_at
+        return clock.monotonic() >= held.until and clock.now() >= ends_at
 
     def _may_predate(self, provider: str, facts: TokenFacts, moment: float) -> bool:
         """Tell whether the token may have been issued before `moment` or at it."""
@@ -196,13 +266,11 @@ class Marks:
     def _terms_of(self, provider: str) -> TokenTerms:
         return self._terms.get(provider, TokenTerms())
 
-    def _named(self, provider: str) -> tuple[Fingerprint, ...]:
-        # Every listed secret: a mark may come from one who has the other one first.
-        names = self._names.get(provider)
-        if names is None:
-            names = fingerprints(self._secrets, Kind.MARK, provider)
-            self._names[provider] = names
-        return names
+    def _name(self, provider: str, token: str) -> str:
+        fingerprint = self._names.get(provider)
+        if fingerprint is None:
+            fingerprint = self._names[provider] = Fingerprint("", Kind.MARK, provider)
+        return fingerprint(_essence(token)).hex()
 
     def _swept(self) -> bool:
         """Drop the marks that are over; tell whether there were any."""
@@ -212,6 +280,27 @@ class Marks:
                 del marks[key]
         self._count = sum(map(len, self._held.values()))
         return self._count < before
+
+
+def merged(one: MarkRecord, other: MarkRecord) -> MarkRecord:
+    """Make one record of two about the same: the latest of everything."""
+    mark = msgspec.structs.replace(
+        one.mark,
+        moment=max(one.mark.moment, other.mark.moment),
+        expires_at=max(one.mark.expires_at, other.mark.expires_at),
+    )
+    return MarkRecord(mark, max(one.lifted_at, other.lifted_at))
+
+
+def renewed(mark: Mark, known: MarkRecord) -> Mark:
+    """Give a mark made now the last word, whatever the clock of who lifted it said."""
+    if mark.moment > known.lifted_at:
+        return mark
+    return msgspec.structs.replace(mark, moment=nextafter(known.lifted_at, inf))
+
+
+def _nobody() -> None:
+    """Nobody wants to hear of a mark."""
 
 
 def _essence(token: str) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from gateway.errors import StoreUnavailable
+from gateway.facts.budget import UnknownTokens
 from gateway.facts.fingerprints import Fingerprint
 from gateway.facts.sealed import SealBroken, Sealer
-from gateway.ports import CacheEvents, Clock, Store
+from gateway.ports import CacheEvents, Clock, FlightLock, Store
 from gateway.values import TokenFacts
 
 
@@ -39,13 +40,17 @@ class CacheResources(msgspec.Struct, frozen=True, kw_only=True):
     """What the caches of all providers have in common.
 
     Of `secrets` the first seals and names; facts under the others are not read (a
-    miss costs one question), only erased.
+    miss costs one question), only erased. Without a `budget` everybody may have any
+    number of unknown tokens asked about, without a `lock` every process asks for
+    itself.
     """
 
     secrets: tuple[str, ...]
     store: Store
     clock: Clock
     events: CacheEvents = Uncounted()
+    budget: UnknownTokens | None = None
+    lock: FlightLock | None = None
 
     def __repr__(self) -> str:
         return f"<CacheResources {self.store}>"

@@ -5,6 +5,9 @@ error form; everything else passes unchanged (PROVIDERS §5). It learns two thin
 answers that pass: from the token endpoint the grant of a new token, before the client
 has it; from the revocation endpoint that a token is no longer good. Only these two
 endpoints' bodies are ever held, 64 KiB each way.
+
+What marks revoked is not renewed here (`facts.renewals`), and what a provider says of
+the end of a session comes in by the same way (`fronts.logout`).
 """
 
 import asyncio
@@ -20,11 +23,16 @@ from gateway.errors import (
     StoreUnavailable,
     UpstreamUnavailable,
 )
+from gateway.facts.renewals import Renewals
+from gateway.fronts.doubts import Doubts
+from gateway.fronts.logout import Logouts
 from gateway.ports import Clock, FactsSource, GrantWriter, Marker
 from gateway.rules import strict_json
 from gateway.rules.headers import upstream_target
 from gateway.rules.oauth_forms import (
     RevocationRequest,
+    TokenAnswer,
+    TokenRequest,
     read_authorize,
     read_revocation,
     read_token,
@@ -33,6 +41,7 @@ from gateway.rules.oauth_forms import (
 from gateway.rules.policy import deny
 from gateway.tasks import spawn
 from gateway.values import (
+    Answer,
     Denial,
     Grant,
     Header,
@@ -79,6 +88,10 @@ class Visitor(Protocol):
         """Refuse."""
         ...
 
+    def answer_own(self, answer: Answer, reason: str) -> None:
+        """Answer for what the gateway itself has done."""
+        ...
+
     def answer_whole(self, head: ResponseHead, body: bytes, *, failure: str) -> None:
         """Send a whole response."""
         ...
@@ -105,8 +118,13 @@ class Guards:
         teachers: Mapping[str, TokenEndpoint],
         grants: GrantWriter,
         marker: Marker,
+        renewals: Renewals,
+        logouts: Logouts,
         clock: Clock,
     ) -> None:
+        self._renewals = renewals
+        self._logouts = logouts
+        self._doubts = Doubts(sources, clock)
         self._sources = sources
         self._teachers = teachers
         self._grants = grants
@@ -127,6 +145,10 @@ class Guards:
             return
         _ = spawn(self._hold(visit, permit), name="oauth-guard")
 
+    def refused(self, permit: Permit) -> None:
+        """Take note that the upstream answered 401 to a request that was let through."""
+        self._doubts.doubt(permit)
+
     async def _hold(self, visit: Visitor, permit: Permit) -> None:
         try:
             body = await _whole_body(visit, permit.route.body_limit_bytes)
@@ -134,6 +156,8 @@ class Guards:
                 visit.answer_denial(deny(permit.route, body))
             elif permit.route.kind is RouteKind.OAUTH_TOKEN:
                 await self._token(visit, permit, body)
+            elif permit.route.kind is RouteKind.BACKCHANNEL_LOGOUT:
+                await self._logouts.take(visit, permit, body)
             else:
                 await self._revoke(visit, permit, body)
         except Exception as error:  # noqa: BLE001 -- the outermost door of this task
@@ -146,39 +170,71 @@ class Guards:
         if isinstance(form, Reason):
             visit.answer_denial(deny(permit.route, form))
             return
+        if refusal := await self._judge_renewal(permit.route.provider, form):
+            visit.answer_denial(deny(permit.route, refusal))
+            return
         asked_at = self._clock.now()
         fetched = await self._ask(visit, permit, body)
         if fetched is None:
             return
         failure = ""
-        if fetched.head.status == 200 and self._teaches(visit, permit):
-            failure = await self._learn(permit, form.client_id, asked_at, fetched)
+        if fetched.head.status == 200 and _has_own_host(visit, permit):
+            failure = await self._hear(visit, permit, form, asked_at, fetched)
         visit.answer_whole(fetched.head, fetched.body, failure=failure)
 
-    def _teaches(self, visit: Visitor, permit: Permit) -> bool:
-        """Tell whether this upstream is the provider's own token endpoint.
+    async def _judge_renewal(self, provider: str, form: TokenRequest) -> Reason | None:
+        """Tell why a refresh grant is refused: a mark is on it, or that is unknown."""
+        token = form.refresh_token
+        if token is None:
+            return None
+        try:
+            revoked = await self._renewals.refuses(provider, token, form.client_id)
+        except (ProviderUnavailable, StoreUnavailable):
+            return Reason.PROVIDER_UNAVAILABLE
+        return Reason.GRANT_REVOKED if revoked else None
 
-        The client must not choose the virtual host: configuration names it.
-        """
-        route, upstream = permit.route, visit.pool(permit).settings
-        endpoint = self._teachers.get(route.provider)
-        if endpoint is None or (upstream.host is None and route.host.startswith("*")):
+    async def _hear(
+        self,
+        visit: Visitor,
+        permit: Permit,
+        form: TokenRequest,
+        asked_at: float,
+        fetched: Fetched,
+    ) -> str:
+        """Learn what an answer teaches before the client has it; tell what failed."""
+        teaches = self._teaches(visit, permit)
+        try:
+            answer = read_token_answer(strict_json.decode(fetched.body))
+        except strict_json.UnusableJson:
+            return "token answer not understood" if teaches else ""
+        if answer is None:
+            return "token answer teaches nothing" if teaches else ""
+        provider, client = permit.route.provider, form.client_id
+        failure = ""
+        if answer.refresh_token is not None:
+            try:
+                await self._renewals.record(
+                    provider, answer.refresh_token, client, asked_at
+                )
+            except (ProviderUnavailable, StoreUnavailable):
+                failure = "refresh token could not be remembered"
+        if teaches:
+            failure = await self._learn(provider, client, asked_at, answer) or failure
+        return failure
+
+    def _teaches(self, visit: Visitor, permit: Permit) -> bool:
+        """Tell whether this upstream is the provider's own token endpoint."""
+        endpoint = self._teachers.get(permit.route.provider)
+        if endpoint is None:
             return False
-        origins = set(upstream.origins)
+        origins = set(visit.pool(permit).settings.origins)
         path = upstream_target(visit.request.target, permit).partition(b"?")[0]
         return origins == {endpoint.origin} and path == endpoint.path
 
     async def _learn(
-        self, permit: Permit, client: str | None, asked_at: float, fetched: Fetched
+        self, provider: str, client: str | None, asked_at: float, answer: TokenAnswer
     ) -> str:
         """Record the grant before the client can use it; tell what went wrong."""
-        try:
-            answer = read_token_answer(strict_json.decode(fetched.body))
-        except strict_json.UnusableJson:
-            return "token answer not understood"
-        if answer is None:
-            return "token answer teaches nothing"
-        provider = permit.route.provider
         grant = Grant(
             provider=provider,
             client=client,
@@ -203,7 +259,7 @@ class Guards:
             visit.answer_denial(deny(permit.route, form))
             return
         # Asked now: afterwards the provider has forgotten whose token it was.
-        found = await self._known(permit.route.provider, form)
+        found = await self._known(permit.route.provider, form, visit.request.peer)
         fetched = await self._ask(visit, permit, body)
         if fetched is None:
             return
@@ -213,13 +269,15 @@ class Guards:
         visit.answer_whole(fetched.head, fetched.body, failure=failure)
 
     async def _known(
-        self, provider: str, form: RevocationRequest
+        self, provider: str, form: RevocationRequest, client: str
     ) -> TokenFacts | Invalid | None:
         if not form.authenticated:
             return None
         source = self._sources[provider]
         try:
-            knowledge = source.recall(form.token) or await source.learn(form.token)
+            knowledge = source.recall(form.token) or await source.learn(
+                form.token, client=client
+            )
         except (ProviderUnavailable, StoreUnavailable):
             return None
         return knowledge.found
@@ -290,6 +348,12 @@ _REASONS: Final = (
     (TimeoutError, Reason.UPSTREAM_TIMEOUT),
     (MessageError, Reason.UPSTREAM_INVALID),
 )
+
+
+def _has_own_host(visit: Visitor, permit: Permit) -> bool:
+    """Tell that configuration, not the client, chose the upstream's virtual host."""
+    named = visit.pool(permit).settings.host is not None
+    return named or not permit.route.host.startswith("*")
 
 
 def _without_coding(headers: list[Header]) -> list[Header]:

@@ -4,11 +4,19 @@ It keeps the list of connections, and makes of every request the wire parsed a `
 under the setup of that moment.
 """
 
+import asyncio
+from typing import Final
+
 from gateway.fronts.reception import Reception, Setup
 from gateway.fronts.visit import Visit
+from gateway.tasks import spawn
 from gateway.values import Denial, Reason
 from gateway.wire.downstream import Downstream
 from gateway.wire.message import ParsedHead
+from gateway.wire.relay import Relay
+
+SLICE: Final = 100
+"""How many connections are looked at before others have their turn."""
 
 
 class ProxyFront:
@@ -22,6 +30,8 @@ class ProxyFront:
         self._limit = connection_limit
         self._connections: set[Downstream] = set()
         self._draining = False
+        self._must_sweep = False
+        self._sweeping: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<ProxyFront: {len(self._connections)} connections>"
@@ -71,6 +81,26 @@ class ProxyFront:
         self.last_call()
         for connection in list(self._connections):
             connection.close_when_idle()
+
+    def end_revoked(self) -> None:
+        """End what is under way in the name of a revoked token: soon, and all of it."""
+        self._must_sweep = True
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = spawn(self._sweep(), name="end-revoked")
+
+    async def _sweep(self) -> None:
+        while self._must_sweep:
+            self._must_sweep = False
+            for count, connection in enumerate(tuple(self._connections)):
+                if count % SLICE == 0:
+                    # Others have their turn, and more marks may come together.
+                    await asyncio.sleep(0)
+                relay = connection.sink
+                if not isinstance(relay, Relay):
+                    continue
+                visit = relay.owner
+                if isinstance(visit, Visit) and visit.revoked():
+                    relay.end_now(Reason.REVOKED)
 
     def abort(self) -> None:
         """Cut every connection."""

@@ -20,6 +20,7 @@ from gateway.rules.policy import deny
 from gateway.rules.target import (
     canonical_host,
     familiar_target,
+    is_plain,
     parse_target,
     split_absolute,
 )
@@ -51,6 +52,8 @@ _NOBODY: Final = Source.NONE
 _NEVER_RELAYED: Final = frozenset({"TRACE", "CONNECT"})
 _DECISIONS: Final = {
     Reason.PROVIDER_UNAVAILABLE: "error",
+    Reason.REVOCATIONS_UNKNOWN: "error",
+    Reason.LOGOUT_NOT_KEPT: "error",
     Reason.INTERNAL: "error",
     # The gatekeeper had said yes.
     Reason.UPSTREAM_INVALID: "allow",
@@ -159,9 +162,7 @@ class Visit:
             sender = self._sender(parsed, authority)
         if isinstance(sender, Reason):
             return sender
-        # A query may hold a token, and those are not for keeping.
-        read = parse_target if b"?" in raw else familiar_target
-        target = read(raw)
+        target = familiar_target(raw) if is_plain(raw) else parse_target(raw)
         if target is None:
             return Reason.BAD_TARGET
         host, authority, peer, scheme = sender
@@ -262,6 +263,11 @@ class Visit:
         left = facts.expires_at + permit.route.clock_skew - reception.clock.now()
         return reception.time() + left
 
+    def revoked(self) -> bool:
+        """Tell whether its token has been revoked meanwhile."""
+        permit = self.permit
+        return permit is not None and self.setup.gatekeeper.revokes(permit)
+
     def response_lines(self, head: ResponseHead) -> bytes:
         """Give the upstream's header lines for the client (`RelayOwner`)."""
         permit = self.permit
@@ -296,6 +302,8 @@ class Visit:
             upstream_wait=wait,
             failure=relay.failure,
         )
+        if relay.status == 401 and permit is not None:
+            self.setup.guards.refused(permit)
 
     def relay_failed(self, relay: Relay, reason: Reason) -> None:
         """Answer in the upstream's place (`RelayOwner`)."""
@@ -337,6 +345,11 @@ class Visit:
             self._reception.date(),
         )
         self._write(answer.status, b"", lines, answer.body)
+
+    def answer_own(self, answer: Answer, reason: str) -> None:
+        """Answer for what the gateway itself has done."""
+        self._end(answer.status, "allow", reason)
+        self._answer(answer)
 
     def answer_whole(self, head: ResponseHead, body: bytes, *, failure: str) -> None:
         """Send an upstream's response that was read whole."""

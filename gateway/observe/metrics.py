@@ -48,7 +48,19 @@ READINGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "http_requests_in_flight": ("Requests begun and not yet answered.", ()),
     "cache_entries": ("Tokens known in a cache tier.", ("tier",)),
     "store_up": ("Whether the shared store answers.", ()),
+    "idp_breaker_state": (
+        "Whether a provider may be asked: 0 yes, 1 one at a time, 2 not now.",
+        ("provider",),
+    ),
+    "idp_questions": (
+        "Questions to a provider under way and waiting for their turn.",
+        ("provider", "state"),
+    ),
     "revocation_marks": ("Revocation marks in force.", ()),
+    "revocations_blind": ("Whether marks of others are not heard of.", ()),
+    "revocations_lost": ("Whether that has lasted for max_blind.", ()),
+    "revocations_dared_total": ("Requests let on though that was so.", ()),
+    "store_evicts": ("Whether the store may forget revocations.", ()),
     "draining": ("Whether the process is on its way out.", ()),
     "connections_refused_total": (
         "Connections refused before HTTP began.",

@@ -28,6 +28,7 @@ from gateway.values import (
     RequestHead,
     Route,
     RouteKind,
+    Source,
     Target,
     TokenFacts,
     TokenPlace,
@@ -79,6 +80,10 @@ _RESET_FROM_UPSTREAM: Final = frozenset({b"content-length", b"x-request-id"})
 _FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
 _FORWARDED_PREFIX: Final = b"x-forwarded-"
 
+_STALE: Final = Source.STALE
+_OUTLIVED: Final[Header] = (b"x-auth-stale", b"1")
+_OUTLIVED_LINE: Final = header_lines([_OUTLIVED])
+
 _CORS_ORIGIN: Final = b"access-control-allow-origin"
 _CORS_CREDENTIALS: Final = b"access-control-allow-credentials"
 _SCHEMES: Final = {"http": b"http", "https": b"https"}
@@ -86,7 +91,7 @@ _SCHEMES: Final = {"http": b"http", "https": b"https"}
 _TOLD: Final = 2048
 """For how many facts the encoded headers are remembered: half of encoding's cost."""
 
-_NOTED_ROUTES: Final = 8
+_NOTED_ROUTES: Final = 4
 """For how many routes the lines are noted that one client's header lines make."""
 
 # Schemes that authenticate a connection (RFC 4559), and ours serve many clients.
@@ -326,6 +331,8 @@ class HeaderRules:
             told = self._tell(facts)
             # The facts are held as well, so that their `id` stays theirs.
             remembered = self._told[id(facts)] = (facts, told, header_lines(told or ()))
+        if permit.source is _STALE and remembered[1] is not None:
+            return [*remembered[1], _OUTLIVED], remembered[2] + _OUTLIVED_LINE
         return remembered[1], remembered[2]
 
     def _tell(self, facts: TokenFacts) -> list[Header] | None:

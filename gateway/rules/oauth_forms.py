@@ -26,6 +26,7 @@ METHODS: Final[Mapping[RouteKind, tuple[str, ...]]] = {
     RouteKind.OAUTH_AUTHORIZE: ("GET", "HEAD"),
     RouteKind.OAUTH_TOKEN: ("POST",),
     RouteKind.OAUTH_REVOKE: ("POST",),
+    RouteKind.BACKCHANNEL_LOGOUT: ("POST",),
 }
 """The methods a guarded endpoint takes: what a 405's `Allow` says."""
 
@@ -83,6 +84,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     access_token: Secret
     scopes: frozenset[str] | None
     expires_in: float
+    refresh_token: Secret | None = None
 
 
 class _Form(NamedTuple):
@@ -199,10 +201,23 @@ def read_revocation(
     )
 
 
+def read_logout(head: RequestHead, guard: Guard, body: bytes) -> Secret | Reason:
+    """Read a logout request (OpenID Connect Back-Channel Logout §2.5).
+
+    Parameters beside `logout_token` mean nothing.
+    """
+    fields = _read_post(head, guard, body, RouteKind.BACKCHANNEL_LOGOUT)
+    if isinstance(fields, Reason):
+        return fields
+    token = fields.get("logout_token")
+    return Secret(token) if token else Reason.INVALID_FORM
+
+
 def read_token_answer(answer: Mapping[str, object]) -> TokenAnswer | None:
     """Read a decoded token answer (RFC 6749 §5.1); None means it teaches nothing."""
     token, kind = answer.get("access_token"), answer.get("token_type")
     scope, expires_in = answer.get("scope"), answer.get("expires_in")
+    renewal = answer.get("refresh_token")
     if not isinstance(token, str) or not token:
         return None
     if not isinstance(kind, str) or kind.lower() != "bearer":
@@ -218,6 +233,7 @@ def read_token_answer(answer: Mapping[str, object]) -> TokenAnswer | None:
         access_token=Secret(token),
         scopes=None if scope is None else frozenset(scope.split(" ")) - {""},
         expires_in=float(expires_in),
+        refresh_token=Secret(renewal) if isinstance(renewal, str) and renewal else None,
     )
 
 

@@ -20,7 +20,12 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from gateway.rules.target import canonical_host, has_encoded_slash, parse_target
+from gateway.rules.target import (
+    canonical_host,
+    has_encoded_slash,
+    is_plain,
+    parse_target,
+)
 from gateway.values import NoRoute, Reason, RequestHead, Route, Target
 
 ANY_HOST: Final = "*"
@@ -303,7 +308,7 @@ class Routes:
         found = self._found.get(key)
         if found is None:
             found = self.search(head.host, head.target, head.method)
-            if len(path) <= 256:
+            if is_plain(path):
                 if len(self._found) >= 256:
                     self._found.clear()
                 self._found[key] = found

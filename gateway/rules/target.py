@@ -36,9 +36,18 @@ _HOST: Final = re.compile(
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 
 
+def is_plain(raw: bytes) -> bool:
+    """Tell whether a target is nothing but a path, as it is written.
+
+    A query, or what a slip makes of one (`%3F`, `;`), may hold a token, and tokens are
+    not for keeping.
+    """
+    return len(raw) <= 256 and not (b"?" in raw or b"%" in raw or b";" in raw)
+
+
 @functools.lru_cache(maxsize=256)
 def familiar_target(raw: bytes) -> Target | None:
-    """Do as `parse_target`, and remember: for targets that hold no query."""
+    """Do as `parse_target`, and remember: for targets that are plain."""
     return parse_target(raw)
 
 

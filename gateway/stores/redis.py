@@ -5,8 +5,12 @@ and no second try, since what it saves is a question to a provider. (redis-py le
 itself waits five seconds and tries ten times.)
 
 After a failure to reach the server the store rests: for `REST` seconds calls fail at
-once instead of each waiting out the deadline. An answer that says no (out of memory,
-read only, wrong type) costs no wait, so it is a failure without a rest.
+once instead of each waiting out the deadline; of a cluster, only the node that failed
+rests. An answer that says no (out of memory, read only, wrong type) costs no wait, so
+it is a failure without a rest.
+
+The other profile is `open_client`'s: whoever reads a stream or waits for a lock brings
+a deadline of his own, and comes again.
 
 One SET with its expiry per entry: there is no moment at which an entry has none. A
 value is read by GETRANGE, which asks for what may be parsed and one byte more: if
@@ -17,18 +21,23 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar, cast
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as NotInTime
-from redis.maint_notifications import MaintNotificationsConfig
 
-from gateway.errors import ConfigError, StoreUnavailable
+from gateway.config.store import NOTHING_MORE, StoreAccess
+from gateway.errors import StoreUnavailable
 from gateway.ports import STORED_LIMIT_BYTES, Clock
+from gateway.stores._connect import Client, Cluster, connect
 
-SCHEMES: Final = ("redis", "rediss")
+SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
 
 DEADLINE: Final = 0.05
 """Seconds for one command, with connecting where that is needed."""
@@ -58,30 +67,26 @@ class RedisStore:
 
     def __init__(
         self,
-        pool: ConnectionPool,
+        client: Client,
         clock: Clock,
         *,
         deadline: float = DEADLINE,
         patience: float = PATIENCE,
     ) -> None:
-        self._redis = Redis.from_pool(pool)
-        self._pool = pool
+        self._redis = client
         self._clock = clock
         self._deadline = deadline
         self._patience = patience
-        self._rests_until = 0.0
+        self._rests: dict[str, float] = {}
         self._turns = asyncio.Semaphore(CONNECTIONS)
 
     def __repr__(self) -> str:
-        where = self._pool.connection_kwargs
-        return (
-            f"<RedisStore {where.get('host', 'localhost')}:{where.get('port', 6379)}>"
-        )
+        return f"<RedisStore {type(self._redis).__name__}>"
 
     async def get(self, key: str) -> bytes | None:
         """Give the value (of one beyond the limit, only the beginning), or None."""
         value = await self._within(
-            lambda: self._redis.getrange(key, 0, STORED_LIMIT_BYTES)
+            key, lambda: self._redis.getrange(key, 0, STORED_LIMIT_BYTES)
         )
         # An absent key reads as an empty string, and no value of ours is empty.
         return cast("bytes", value) or None
@@ -91,23 +96,26 @@ class RedisStore:
         if len(value) > STORED_LIMIT_BYTES:
             raise StoreUnavailable("the value is too long to be kept")
         milliseconds = max(1, int(min(ttl, LONGEST) * 1000))
-        await self._within(lambda: self._redis.set(key, value, px=milliseconds))
+        await self._within(key, lambda: self._redis.set(key, value, px=milliseconds))
 
     async def delete(self, key: str) -> None:
         """Forget `key`; an absent key is no error."""
-        await self._within(lambda: self._redis.unlink(key))
+        await self._within(key, lambda: self._redis.unlink(key))
 
     async def ping(self) -> None:
-        """Prove that the store answers."""
-        await self._within(self._redis.ping)
+        """Prove that the store answers: every node of a cluster."""
+        await self._within("", self._redis.ping)
 
     async def close(self) -> None:
         """Let go of every connection."""
-        await self._pool.aclose()
+        await self._redis.aclose()
 
-    async def _within(self, command: Callable[[], Awaitable[Result]]) -> Result:
+    async def _within(
+        self, key: str, command: Callable[[], Awaitable[Result]]
+    ) -> Result:
         """Run one command in its turn and in time, or raise `StoreUnavailable`."""
-        self._check_rest()
+        server = self._server_of(key)
+        self._check_rest(server)
         try:
             async with asyncio.timeout(self._patience):
                 await self._turns.acquire()
@@ -115,10 +123,13 @@ class RedisStore:
             # We are busy; that is no sign of the server being away.
             raise StoreUnavailable("no connection was free in time") from error
         try:
-            self._check_rest()
+            self._check_rest(server)
             return await self._in_time(command)
-        except (TimeoutError, OSError, NotConnected, NotInTime) as error:
-            self._rests_until = self._clock.monotonic() + REST
+        # uvloop says RuntimeError of a connection that was reset while it idled.
+        except (TimeoutError, OSError, RuntimeError, NotConnected, NotInTime) as error:
+            now = self._clock.monotonic()
+            self._rests = {each: end for each, end in self._rests.items() if end > now}
+            self._rests[server] = now + REST
             raise StoreUnavailable(_told(error)) from error
         except RedisError as error:
             raise StoreUnavailable(_told(error)) from error
@@ -136,46 +147,44 @@ class RedisStore:
             raise asyncio.CancelledError
         return result
 
-    def _check_rest(self) -> None:
-        if self._clock.monotonic() < self._rests_until:
+    def _server_of(self, key: str) -> str:
+        """Name who answers for `key`, where there are several: each rests by itself."""
+        if key and isinstance(self._redis, Cluster):
+            return self._redis.node_of(key)
+        return ""
+
+    def _check_rest(self, server: str) -> None:
+        if self._clock.monotonic() < self._rests.get(server, 0.0):
             raise StoreUnavailable("the store could not be reached a moment ago")
 
 
-def open_store(url: str, *, clock: Clock, deadline: float = DEADLINE) -> RedisStore:
-    """Open `redis://` or `rediss://`; connections are made when they are needed."""
-    return RedisStore(_pool(url, deadline, CONNECTIONS), clock, deadline=deadline)
+def open_store(
+    url: str,
+    *,
+    clock: Clock,
+    access: StoreAccess = NOTHING_MORE,
+    deadline: float = DEADLINE,
+) -> RedisStore:
+    """Open any URL of `SCHEMES`; connections are made when they are needed."""
+    client = connect(url, access, deadline=deadline, connections=CONNECTIONS)
+    return RedisStore(client, clock, deadline=deadline)
 
 
-def open_client(url: str, *, deadline: float) -> Redis:
+def open_client(
+    url: str, *, deadline: float, access: StoreAccess = NOTHING_MORE
+) -> Client:
     """Give a client of one's own, for what is not the hot path: locks, streams.
 
-    A `redis.asyncio` client that decodes nothing (keys and values are bytes), makes
-    connections when they are needed, and tries once. `deadline` (seconds) bounds
-    connecting and each read from the socket: of a blocking command it must outlast the
-    block. What fails is a `redis.exceptions.RedisError` or an `OSError`, whose words
-    may quote a key: tell only its type. Whoever opens it calls `aclose()` in the end.
+    A `redis.asyncio` client (`Redis`, or `RedisCluster` for a cluster) that decodes
+    nothing, makes connections when they are needed, and tries once. `deadline`
+    (seconds) bounds connecting and each read from the socket: of a blocking command
+    it must outlast the block. What fails is a `redis.exceptions.RedisError` or an
+    `OSError`, whose words may quote a key: tell only its type. After one, a command
+    finds the new master, but a `pubsub()` must be made anew. In a cluster, a script
+    and a transaction touch one key, or keys with one `{hash tag}`; a message that is
+    published reaches every node. Whoever opens it calls `aclose()` in the end.
     """
-    return Redis.from_pool(_pool(url, deadline, CONNECTIONS))
-
-
-def _pool(url: str, deadline: float, connections: int) -> ConnectionPool:
-    try:
-        pool = ConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            socket_timeout=deadline,
-            socket_connect_timeout=deadline,
-            retry=Retry(NoBackoff(), 0),
-            protocol=3,
-            driver_info=None,
-            maint_notifications_config=MaintNotificationsConfig(enabled=False),
-        )
-        # A misspelt option in the URL shows only when a connection is made.
-        pool.make_connection()  # type: ignore[no-untyped-call]
-    except (TypeError, ValueError, RedisError):
-        # Without its cause, which may quote the URL, and so the password.
-        raise ConfigError(["store.url: expected a usable redis:// URL"]) from None
-    return pool
+    return connect(url, access, deadline=deadline, connections=CONNECTIONS)
 
 
 def _told(error: Exception) -> str:

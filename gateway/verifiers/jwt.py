@@ -25,7 +25,7 @@ from gateway.errors import ProviderUnavailable
 from gateway.ports import Clock, ProviderHttp, Question, Verifier, VerifierContext
 from gateway.rules import claims, signatures, strict_json
 from gateway.rules.claims import ClaimError, Expected, Names
-from gateway.rules.endpoints import secure_endpoint
+from gateway.rules.endpoints import is_plain, secure_endpoint
 from gateway.rules.identities import identity
 from gateway.rules.signatures import AlgorithmName, Jws, KeySet, UnusableKey
 from gateway.rules.strict_json import Members, UnusableJson
@@ -194,6 +194,16 @@ class _JwtVerifier:
             return Invalid(Reason.BAD_SIGNATURE)
         return self._judge(jws, now)
 
+    async def proven(self, token: str) -> Jws | None:
+        """Give a JWT of another kind that the provider signed, else None.
+
+        Keeps `fronts.logout.Notary`; raises `ProviderUnavailable` without keys.
+        """
+        jws = signatures.read(token) if len(token) <= TOKEN_LIMIT else None
+        if jws is None or not self._is_acceptable(jws):
+            return None
+        return jws if await self._is_proven(jws) else None
+
     def _is_acceptable(self, jws: Jws) -> bool:
         """Look at the header, which only selects: nothing in it is believed yet."""
         header, algorithm = jws.header, jws.header.get("alg")
@@ -222,6 +232,9 @@ class _JwtVerifier:
             members = jws.claims()
             if not self._refused.isdisjoint(members):
                 return self._refresh_token(members)
+            if "events" in members:
+                # RFC 8417 §4.8: a security event (a logout token) opens no door.
+                return Invalid(Reason.INCONSISTENT)
             found = claims.facts(
                 self._context.provider,
                 members,
@@ -238,14 +251,21 @@ class _JwtVerifier:
         return found if reason is None else Invalid(reason)
 
     def _refresh_token(self, members: Members) -> Invalid:
-        """Refuse, and tell which access token it renews (PROVIDERS §2)."""
+        """Refuse, and tell which access token it renews (PROVIDERS §2), and whose."""
         try:
-            client = claims.text(members, self._names.client)
+            found = claims.facts(self._context.provider, members, self._names, (), 0.0)
             renews = claims.text(members, "ati")
         except ClaimError:
             # The marker's presence alone refuses; an odd one tells nothing more.
-            client = renews = None
-        return Invalid(Reason.REFRESH_TOKEN, client=client, renews=renews)
+            return Invalid(Reason.REFRESH_TOKEN)
+        return Invalid(
+            Reason.REFRESH_TOKEN,
+            client=found.client,
+            renews=renews,
+            subject=found.subject,
+            session_id=found.session_id,
+            issued_at=found.issued_at,
+        )
 
 
 class _GivenKeys:
@@ -358,7 +378,10 @@ async def _discover(issuer: str, http: ProviderHttp, deadline: float) -> str:
         if metadata.get("issuer") != issuer:
             msg = "the metadata are another issuer's"
             raise ProviderUnavailable(msg)
-        return secure_endpoint(str(metadata.get("jwks_uri")))
+        # What was allowed of the issuer is allowed of its keys.
+        return secure_endpoint(
+            str(metadata.get("jwks_uri")), plain_http=is_plain(issuer)
+        )
     except ValueError as error:
         msg = "the provider's metadata are not usable"
         raise ProviderUnavailable(msg) from error

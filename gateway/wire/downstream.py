@@ -34,6 +34,9 @@ from gateway.wire.message import (
 PIPELINE_LIMIT: Final = 64 * 1024
 """Bytes held of requests that must wait their turn."""
 
+REPEATED_LIMIT: Final = 4 * 1024
+"""Bytes of header lines that are remembered, in case the next request repeats them."""
+
 HEADS_A_TURN: Final = 16
 """Requests of one client handled before others have their turn."""
 
@@ -169,6 +172,11 @@ class Downstream(asyncio.Protocol):
 
     def __repr__(self) -> str:
         return f"<Downstream {self.peer}: {self._state.name.lower()}>"
+
+    @property
+    def sink(self) -> RequestSink | None:
+        """Give who is at work for this client."""
+        return self._sink
 
     # ------------------------------------------------------------ the network
 
@@ -361,9 +369,12 @@ class Downstream(asyncio.Protocol):
         if oversize is not None:
             return oversize
         head = read_request_head(data[start:end], count_limit=self._limits.header_count)
-        if isinstance(head, ParsedHead):
+        line_end = data.find(b"\r\n", start)
+        if isinstance(head, ParsedHead) and end - line_end <= REPEATED_LIMIT:
             self._last = head
-            self._last_lines = data[data.index(b"\r\n", start) : end]
+            self._last_lines = data[line_end:end]
+        else:
+            self._last = None
         return head
 
     def _incomplete(self, data: bytes, start: int) -> bool:
@@ -570,8 +581,8 @@ class Downstream(asyncio.Protocol):
         Every writer of an answer calls it, or `finish`, before it returns to the loop.
         """
         parts, self._out = self._out, None
-        if parts and self._transport is not None:
-            self._transport.write(b"".join(parts) if len(parts) > 1 else parts[0])
+        if parts:
+            self._write(b"".join(parts) if len(parts) > 1 else parts[0])
 
     def finish(self) -> None:
         """End the answer; go on to the next request, or close."""
@@ -588,7 +599,10 @@ class Downstream(asyncio.Protocol):
             self._linger()
             return
         self._state = _HEAD
-        self._body_paused = False
+        if self._body_paused:
+            # The upstream answered without waiting for its buffer to empty.
+            self._body_paused = False
+            self._read_on()
         if not self._write_paused:
             self.deadline = self._deadlines.time() + self._limits.idle_timeout
         if self._buffer:
@@ -731,6 +745,9 @@ class Downstream(asyncio.Protocol):
         if self._out is not None:
             self._out.append(data)
         elif self._transport is not None:
+            if self._write_paused:
+                # What comes on top is no sign that the client stopped reading.
+                self._unwritten += len(data)
             self._transport.write(data)
 
 

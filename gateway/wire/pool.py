@@ -133,8 +133,11 @@ class Pool:
         while True:
             given = self._choose(tried, fresh=fresh) or await self._queue_up()
             if isinstance(given, UpstreamConnection):
-                if not fresh:
+                if not fresh and given.alive:
                     return given
+                if given not in self._open:
+                    continue
+                # It closed while it was handed over: what is left is its slot.
                 given = self._swap(given)
             try:
                 return await self._connect(given)

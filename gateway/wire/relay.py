@@ -116,6 +116,11 @@ class Relay:
     def __repr__(self) -> str:
         return f"<Relay {self._request.method} to {self._pool.settings.name}>"
 
+    @property
+    def owner(self) -> RelayOwner:
+        """Give the front's side of it."""
+        return self._owner
+
     def start(self, now: float) -> None:
         """Send the request: at once on an idle connection, else in a task."""
         self.sent_at = now

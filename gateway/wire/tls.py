@@ -108,7 +108,9 @@ def _context(settings: TlsSettings) -> ssl.SSLContext:
         why = (error.reason or "not understood").replace("_", " ").lower()
         raise TlsUnusable(f"{settings.certificate} cannot be used: {why}") from error
     except OSError as error:
-        raise TlsUnusable(f"{error.filename}: {error.strerror}") from error
+        # `load_cert_chain` does not say which of its files it is.
+        name = error.filename or f"{settings.certificate} or {settings.key}"
+        raise TlsUnusable(f"{name}: {error.strerror}") from error
     return context
 
 

@@ -18,8 +18,12 @@ _OWN: Final = ("process_", "python_")
 _ADDED: Final = frozenset({"counter", "histogram"})
 _NOT_ADDED: Final[Mapping[str, Callable[[float, float], float]]] = {
     "_addresses": max,
+    "_blind": max,
+    "_breaker_state": max,
     "_draining": max,
+    "_evicts": max,
     "_info": max,
+    "_lost": max,
     "_marks": max,
     "_successful": min,
     "_timestamp_seconds": min,

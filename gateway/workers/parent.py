@@ -21,16 +21,18 @@ from gateway.app import SystemClock
 from gateway.config.addresses import Address
 from gateway.config.load import Loaded
 from gateway.errors import GatewayError
-from gateway.facts.marks import Marks, TokenTerms
+from gateway.facts.marks import TokenTerms
 from gateway.fronts.status import status_app
 from gateway.observe.logs import Log, configure
+from gateway.observe.revocations import RevocationLog
+from gateway.revocation import Revocation
 from gateway.server import Windows, clear
 from gateway.tasks import spawn
 from gateway.workers.desk import Desk, Explainer, Scraper
 from gateway.workers.link import Build, Keep, Question
 from gateway.workers.post import House, Pace, Post
 
-_MARGIN: Final = 5.0
+_MARGIN: Final = 1.5
 """Seconds for a worker to say that it has ended, beyond the drain's own deadline."""
 
 
@@ -54,7 +56,10 @@ class Parent:
             name: TokenTerms(lifetime=provider.token_lifetime)
             for name, provider in config.providers.items()
         }
-        marks = Marks(tuple(map(str, config.secret)), clock=clock, terms=terms)
+        self._revocation = Revocation(
+            config, clock=clock, terms=terms, events=RevocationLog(log)
+        )
+        marks = self._revocation.marks
         self._desk = Desk(self._posts, marks, tuple(config.providers))
         self._scraper = Scraper(self._posts, asyncio.get_running_loop())
         self._house = House(
@@ -77,8 +82,9 @@ class Parent:
 
     @property
     def started(self) -> bool:
-        """Tell whether all have served, and one does now."""
-        return self._begun and any(post.serving for post in self._posts)
+        """Tell whether all have served, one does now, and the marks were read."""
+        serving = any(post.serving for post in self._posts)
+        return self._begun and serving and self._revocation.known
 
     def conditions(self) -> Mapping[str, bool]:
         """Tell which parts are well: which workers serve, and what they say."""
@@ -112,7 +118,9 @@ class Parent:
         self._tasks += [
             spawn(post.hold(), name=f"post-{post.number}") for post in self._posts
         ]
-        await asyncio.gather(*(post.started for post in self._posts))
+        await asyncio.gather(
+            self._revocation.start(), *(post.started for post in self._posts)
+        )
         self._begun = True
         self.addresses["proxy"] = self._address
         told = {name: str(address) for name, address in self.addresses.items()}
@@ -169,6 +177,7 @@ class Parent:
                 post.kill()
         await asyncio.gather(*self._tasks)
         await self._windows.close()
+        await self._revocation.close()
         self._log.info("stopped")
 
 

@@ -33,7 +33,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     look: float = 5.0
     hung: float = 30.0
     """As long as Kubernetes waits for three liveness probes."""
-    leave: float = 5.0
+    leave: float = 2.0
     well: float = 10.0
     """Who served for as long has earned a successor without a rest."""
     first_rest: float = 0.25

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +21,10 @@ from gateway.errors import GatewayError, StoreUnavailable
 from gateway.facts.marks import Marks, TokenTerms
 from gateway.observe.access_log import AccessLog
 from gateway.observe.logs import configure
-from gateway.ports import Clock
+from gateway.ports import Clock, MarkLedger
 from gateway.server import Server
 from gateway.tasks import spawn
-from gateway.values import Mark, Secret
+from gateway.values import Mark, MarkRecord, Secret
 from gateway.wire.deadlines import Deadlines
 from gateway.workers.link import (
     Build,
@@ -53,13 +53,13 @@ class SharedMarks(Marks):
 
     def __init__(
         self,
-        secrets: Sequence[str],
         *,
         clock: Clock,
         terms: Mapping[str, TokenTerms],
         spread: Spread,
+        ledger: MarkLedger | None = None,
     ) -> None:
-        super().__init__(secrets, clock=clock, terms=terms)
+        super().__init__(clock=clock, terms=terms, ledger=ledger)
         self._spread = spread
 
     async def add(self, mark: Mark) -> None:
@@ -67,9 +67,9 @@ class SharedMarks(Marks):
         await super().add(mark)
         await self._spread(mark)
 
-    async def keep(self, mark: Mark) -> None:
+    def keep(self, mark: Mark) -> None:
         """Put `mark` in force that the parent told of."""
-        await super().add(mark)
+        self.take(MarkRecord(mark))
 
 
 class Worker:
@@ -122,8 +122,8 @@ class Service:
         self._access = AccessLog(sys.stdout, worker=number) if config.access else None
         loop.set_exception_handler(self._log.loop_failure)
 
-        def make_marks(secrets: Sequence[str], **settings: Any) -> SharedMarks:
-            self._marks = SharedMarks(secrets, **settings, spread=spread)
+        def make_marks(**settings: Any) -> SharedMarks:
+            self._marks = SharedMarks(**settings, spread=spread)
             return self._marks
 
         self._app = App(
@@ -142,7 +142,7 @@ class Service:
     async def open(self, marks: Iterable[Mark], door: socket.socket) -> None:
         """Let clients in, with these marks in force from the first on."""
         for mark in marks:
-            await self._marks.keep(mark)
+            self._marks.keep(mark)
         await self._server.open_door(door)
 
     async def respond(self, question: Question) -> object:
@@ -156,7 +156,7 @@ class Service:
             case Keep(mark, token):
                 await self._keep(mark, token)
             case Lift(kind, provider, name):
-                await self._marks.lift(kind, provider, name)
+                self._marks.end(kind, provider, name)
             case Scrape():
                 return await asyncio.to_thread(self._snapshot)
             case Look():
@@ -170,7 +170,7 @@ class Service:
         return None
 
     async def _keep(self, mark: Mark, token: str | None) -> None:
-        await self._marks.keep(mark)
+        self._marks.keep(mark)
         if token is not None:
             # The mark is in force already; a lost store costs nothing but memory.
             with contextlib.suppress(StoreUnavailable):

@@ -11,6 +11,7 @@ from gateway import dialects
 from gateway.admin.desk import Desk, Explanations, Judged
 from gateway.app import plugins
 from gateway.errors import ProviderUnavailable, StoreUnavailable
+from gateway.facts.mark_stream import ClearSight
 from gateway.facts.marks import Marks, TokenTerms
 from gateway.gatekeeper import Gatekeeper
 from gateway.rules.headers import HeaderRules
@@ -72,6 +73,7 @@ ROUTES = (
     api("/strip/**", strip_prefix=b"/strip", add_prefix=b"/v1", upstream="named"),
     api("/userinfo", kind=RouteKind.OAUTH_USERINFO),
     api("/token", kind=RouteKind.OAUTH_TOKEN, methods=frozenset({"POST"})),
+    api("/logout", kind=RouteKind.BACKCHANNEL_LOGOUT, upstream=""),
     api(
         "/page",
         methods=frozenset({"GET"}),
@@ -98,17 +100,21 @@ class Facts:
         self.remembered: dict[str, Knowledge] = {}
         self.asked = 0
         self.lost_store = False
+        self.forgets = False
 
     def recall(self, token: str) -> Knowledge | None:
         return self.remembered.get(token)
 
-    async def learn(self, token: str, *, max_age: float = math.inf) -> Knowledge:
+    async def learn(
+        self, token: str, *, max_age: float = math.inf, client: str = ""
+    ) -> Knowledge:
         self.asked += 1
         found = self.known.get(token, Invalid(Reason.INACTIVE))
         if isinstance(found, Exception):
             raise found
         knowledge = Knowledge(found, Source.PROVIDER, self._clock.now())
-        self.remembered[token] = knowledge
+        if not self.forgets:
+            self.remembered[token] = knowledge
         return knowledge
 
     async def forget(self, token: str) -> None:
@@ -125,12 +131,12 @@ class Office:
         self.facts = Facts(clock)
         self.facts.known[TOKEN] = self.ada()
         terms = {"melon": TokenTerms(asked=True)}
-        self.marks = Marks(["s" * 32], clock=clock, terms=terms, limit=10)
+        self.marks = Marks(clock=clock, terms=terms, limit=10)
         routes = Routes(ROUTES)
         sources = {"melon": self.facts}
         self.judged = Judged(
             routes=routes,
-            gatekeeper=Gatekeeper(routes, sources, self.marks, clock),
+            gatekeeper=Gatekeeper(routes, sources, self.marks, clock, ClearSight()),
             sources=sources,
             revocations=self.marks,
             headers=HeaderRules(IdentityHeaders(), pseudonym=b"gateway-test"),
@@ -206,6 +212,7 @@ async def test_an_allowed_request_is_explained_in_full(office, clock):
         },
         "credentials": "header",
         "facts": {
+            "source": "provider",
             "age": 0.0,
             "provider": "melon",
             "subject": "ada",
@@ -219,6 +226,7 @@ async def test_an_allowed_request_is_explained_in_full(office, clock):
             "granted": False,
             "learned_at": clock.now(),
         },
+        "marks": [],
         "rules": [{"rule": name, "outcome": "pass"} for name in RULES],
         "decision": "allow",
         "source": "provider",
@@ -311,11 +319,76 @@ async def test_an_age_is_never_negative(office, clock):
     assert 0 == (await office.explained("GET /likes"))["facts"]["age"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (MarkKind.TOKEN_ID, "jti-1"),
+        (MarkKind.SUBJECT, "ada"),
+        (MarkKind.CLIENT, "shop"),
+        (MarkKind.SESSION, "sid-1"),
+        (MarkKind.PROVIDER, ""),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_mark_that_hits_is_told(office, clock, kind, name, known):
+    """Its kind and its moment; never its name, and no mark that misses."""
+    if known:
+        await office.explained("GET /likes")
+    others = ((MarkKind.SUBJECT, "eve"), (MarkKind.TOKEN_ID, "jti-2"))
+    for other in others:
+        await office.marks.add(office.marks.mark(other[0], "melon", other[1]))
+    clock.advance(1)
+    moment = clock.now()
+    await office.marks.add(office.marks.mark(kind, "melon", name))
+
+    told = await office.explained("GET /likes")
+
+    assert [{"kind": kind.value, "moment": moment}] == told["marks"]
+    assert "revoked" == told["reason"]
+
+
+async def test_a_marked_token_is_told_though_nothing_is_known_of_it(office, clock):
+    """Nobody was asked; the mark alone refuses."""
+    await office.marks.add(office.marks.mark_token("melon", TOKEN))
+
+    told = await office.explained("GET /likes")
+
+    assert [{"kind": "token", "moment": clock.now()}] == told["marks"]
+    assert (None, 0) == (told["facts"], office.facts.asked)
+
+
+async def test_a_mark_from_before_a_token_does_not_hit_it(office, clock):
+    """It was issued afterwards: let in again."""
+    await office.marks.add(office.marks.mark(MarkKind.SUBJECT, "melon", "ada"))
+    clock.advance(1)
+    office.facts.known[TOKEN] = office.ada(issued_at=clock.now())
+
+    told = await office.explained("GET /likes")
+
+    assert ([], "allow") == (told["marks"], told["decision"])
+
+
+async def test_what_is_never_kept_is_explained_too(office):
+    """A ttl of 0: the rules are told all the same."""
+    office.facts.forgets = True
+    told = await office.explained("GET /admin")
+
+    assert [("scopes", "insufficient_scope")] == failed(told)
+    assert ("provider", 1) == (told["facts"]["source"], office.facts.asked)
+
+
+async def test_a_logout_goes_nowhere(office):
+    """It has no upstream that could be told of."""
+    told = await office.explained("POST /logout", token=None)
+
+    assert ("allow", {"name": None}) == (told["decision"], told["upstream"])
+
+
 async def test_a_verdict_is_no_facts(office):
     """The provider said no; no rule was applied to anything."""
     told = await office.explained("GET /likes", token=Secret("T.unknown"))
 
-    assert {"age": 0.0, "invalid": "inactive"} == told["facts"]
+    assert {"source": "provider", "age": 0.0, "invalid": "inactive"} == told["facts"]
     assert [] == told["rules"]
     assert ("deny", "inactive") == (told["decision"], told["reason"])
 

@@ -20,6 +20,7 @@ from tests.benchmarks import machine, scenes
 from tests.benchmarks.lineup import GATEWAY, PEERS, QUICK, Peer
 from tests.benchmarks.loads import (
     DOWNLOAD,
+    FRESH,
     HIT_1,
     HIT_64,
     HIT_512,
@@ -62,6 +63,7 @@ FULL: Final = Plan(
         HIT_1: (3, 2),
         HIT_64: (5, 2),
         HIT_512: (3, 2),
+        FRESH: (3, 2),
         REFUSED: (3, 2),
         DOWNLOAD: (3, 1),
         UPLOAD: (3, 1),
@@ -76,6 +78,7 @@ BRIEF: Final = Plan(
         HIT_1: (2, 1),
         HIT_64: (3, 1),
         HIT_512: (1, 1),
+        FRESH: (1, 1),
         REFUSED: (1, 1),
         DOWNLOAD: (2, 1),
         UPLOAD: (1, 1),
@@ -130,6 +133,7 @@ class Bench:
             (HIT_1, [nobody, *all_there]),
             (HIT_64, [nobody, *all_there]),
             (HIT_512, all_there),
+            (FRESH, all_there),
             (REFUSED, checking),
             (DOWNLOAD, all_there),
             (UPLOAD, all_there),

@@ -41,6 +41,12 @@ HIT_64: Final = Load(
 HIT_512: Final = Load(
     name="hit-512", title="Cached token, 512 connections, 1 KiB", connections=512
 )
+FRESH: Final = Load(
+    name="fresh-64",
+    title="Cached token, header lines that never repeat, 64 connections",
+    connections=64,
+    script="fresh.lua",
+)
 REFUSED: Final = Load(
     name="refused-64",
     title="A token known to be bad, 64 connections",

@@ -235,6 +235,41 @@ def test_tokens_are_never_sent_over_plain_http(settings):
     assert any("expected an https URL" in line for line in lines)
 
 
+PLAIN = [
+    LEARNED.replace("https://p.example/token", "http://p.svc/token"),
+    USERINFO.replace("https://p.example", "http://p.svc"),
+    INTROSPECTION.replace("https://p.example/i", "http://p.svc/i"),
+]
+
+
+@pytest.mark.parametrize("settings", PLAIN)
+def test_an_operator_may_vouch_for_the_wire(settings):
+    """Where a service mesh encrypts below; said so, and warned about."""
+    trusting = f"{settings}, allow_insecure_http: true"
+    warnings = warned(provider(trusting))
+
+    assert any("plain HTTP" in line for line in warnings)
+    assert told(provider(f"{settings}, allow_insecure_http: false"))
+
+
+def test_what_is_allowed_of_one_provider_is_not_of_the_next():
+    """The switch is each provider's own."""
+    text = """
+providers:
+  mesh:
+    allow_insecure_http: ${env:MESH}
+    verify: [userinfo]
+    userinfo: {url: "http://op.svc/userinfo"}
+  plain:
+    verify: [userinfo]
+    userinfo: {url: "http://op.svc/userinfo"}
+"""
+    lines = told(text, {"MESH": "true"})
+
+    assert ["providers.plain.userinfo.url"] == [line.split(":")[0] for line in lines]
+    assert 2 == len(told(text, {"MESH": "false"}))
+
+
 # --------------------------------------------------------------------------- routes
 
 

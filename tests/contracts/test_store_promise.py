@@ -10,10 +10,17 @@ import pytest
 from gateway import stores
 from gateway.errors import StoreUnavailable
 from gateway.ports import STORED_LIMIT_BYTES
+from gateway.stores import redis
+from tests.stores.groups import cluster, sentinels
 from tests.stores.servers import ENGINES, serving
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(stores.__path__))
-KINDS = ["memory", *ENGINES]
+NAMES = sorted(
+    module.name
+    for module in pkgutil.iter_modules(stores.__path__)
+    if not module.name.startswith("_")
+)
+KINDS = ["memory", *ENGINES, "sentinel", "cluster"]
+GROUPS = {"sentinel": sentinels, "cluster": cluster}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -22,14 +29,15 @@ def url(request):
     if request.param == "memory":
         yield "memory://"
         return
-    with serving(request.param) as server:
+    group = GROUPS.get(request.param)
+    with group() if group else serving(request.param) as server:
         yield server.url
 
 
 @pytest.fixture
 async def store(url, clock):
     """An open store, emptied of what the last test left."""
-    scheme = url.partition(":")[0]
+    scheme = url.partition("://")[0]
     name = next(name for name in NAMES if scheme in module(name).SCHEMES)
     # A busy machine is no fault of the store's: its deadline has tests of its own.
     patient = {} if scheme == "memory" else {"deadline": 5.0}
@@ -50,7 +58,7 @@ def test_every_store_in_the_folder_is_held_to_the_promise():
     schemes = {scheme for name in NAMES for scheme in module(name).SCHEMES}
 
     assert ["memory", "redis"] == NAMES
-    assert {"memory", "redis", "rediss"} == schemes
+    assert {"memory", *redis.SCHEMES} == schemes
 
 
 @pytest.mark.parametrize("value", [b"v", bytes(range(256)), b"x" * STORED_LIMIT_BYTES])

@@ -21,6 +21,7 @@ CODED = {
     Reason.UNSUPPORTED_GRANT_TYPE: ("10051", "Invalid request"),
     Reason.UNSUPPORTED_RESPONSE_TYPE: ("10051", "Invalid request"),
     Reason.CLIENT_CREDENTIALS_MISSING: ("10051", "Invalid request"),
+    Reason.GRANT_REVOKED: ("10075", "Invalid oauth2 token"),
     Reason.BAD_MESSAGE: ("10051", "Invalid request"),
     Reason.BAD_TARGET: ("10051", "Invalid request"),
 }

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections import Counter
+from math import inf
 
 from gateway.errors import StoreUnavailable
+from gateway.ports import FLIGHT_UNAVAILABLE
 from gateway.values import Finding, TokenFacts
+from tests.fakes import Clock
 
 SECRET = "a secret of the gateway that is long enough"
 OLD_SECRET = "the one that is being rotated out of use"
@@ -73,6 +76,74 @@ class Cupboard:
     async def ping(self) -> None:
         """Answer."""
         self._check()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _check(self) -> None:
+        if self.fails:
+            raise StoreUnavailable("gone")
+
+
+class Tower:
+    """A flight lock in a dictionary; `fails` makes it unavailable.
+
+    `hold` puts a lock of another process there, `tell` that one's word.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.holders: dict[str, str] = {}
+        self.words: dict[str, bytes] = {}
+        self.until: dict[str, float] = {}
+        self.told: list[tuple[bytes, bool]] = []
+        self.fails = False
+        self.changed = asyncio.Event()
+
+    def hold(self, key: str, holder: str = "another") -> None:
+        """Be another process that asks."""
+        self.holders[key] = holder
+
+    def tell(self, key: str, word: bytes | None) -> None:
+        """Be that process, and land; None is to die."""
+        del self.holders[key]
+        if word is not None:
+            self.words[key] = word
+            self.until[key] = self.clock.monotonic() + 1
+        self.changed.set()
+
+    async def take(self, key: str, owner: str) -> tuple[str, float]:
+        """Take it, if nobody has it and nobody has landed."""
+        self._check()
+        if self.clock.monotonic() >= self.until.get(key, inf):
+            self.words.pop(key, None)
+            self.holders.pop(key, None)
+            del self.until[key]
+        if key in self.words and key not in self.holders:
+            return "", 0.0
+        return self.holders.setdefault(key, owner), 5.0
+
+    async def wait(self, key: str, seconds: float) -> bytes | None:
+        """Wait for a word, or for the death of its holder."""
+        self._check()
+        while key in self.holders and key not in self.words:
+            self.changed.clear()
+            await self.changed.wait()
+            self._check()
+        if key not in self.words:
+            self.clock.advance(seconds)
+        return self.words.get(key)
+
+    async def release(
+        self, key: str, owner: str, word: bytes, *, unavailable: bool = False
+    ) -> None:
+        """Land."""
+        self._check()
+        assert owner == self.holders[key]
+        self.told.append((word[:1], unavailable))
+        self.tell(key, word)
+        if unavailable:
+            self.hold(key, FLIGHT_UNAVAILABLE)
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import tasks
-from gateway.errors import ProviderUnavailable
+from gateway.errors import ProviderUnavailable, TooManyUnknown
+from gateway.facts.budget import UnknownSettings, UnknownTokens
 from gateway.facts.cached import CachedFacts, CacheSettings
 from gateway.facts.chain import Chain
 from gateway.facts.shared import CacheResources
 from gateway.stores.memory import MemoryStore
 from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
-from tests.facts.doubles import OLD_SECRET, SECRET, Cupboard, Oracle, Tally
+from tests.facts.doubles import OLD_SECRET, SECRET, Cupboard, Oracle, Tally, Tower
 from tests.fakes import Clock
 
 ADA = TokenFacts(provider="melon", subject="ada")
@@ -784,3 +785,396 @@ def test_whatever_happens_nothing_old_expired_or_forgotten_is_believed(moves):
             await world.do(*move)
 
     asyncio.run(happen())
+
+
+# ------------------------------------------------------------------- refreshing
+
+
+async def test_hot_facts_are_learned_anew_behind_the_callers_back(house, clock):
+    """One question, and nobody waits for it."""
+    facts = house.facts(refresh_ahead=10.0)
+    began = clock.now()
+    await facts.learn("t")
+    clock.advance(49.9)
+    assert facts.recall("t") is not None
+    await settled()
+    assert 1 == house.questions
+
+    clock.advance(0.1)
+    house.oracle.gate.clear()
+    for _ in range(5):
+        known = facts.recall("t")
+        await settled()
+        assert (Source.L1, began) == (known.source, known.obtained_at)
+    assert 2 == house.questions
+    assert 1 == house.tally.counts["cache", "l1", "refresh"]
+
+    house.oracle.gate.set()
+    await settled()
+    clock.advance(49)
+    assert began + 50 == facts.recall("t").obtained_at
+
+
+async def test_cold_facts_are_not_refreshed(house, clock):
+    """They run out, and nobody asks."""
+    facts = house.facts(refresh_ahead=10.0)
+    await facts.learn("t")
+    clock.advance(60)
+    await settled()
+
+    assert facts.recall("t") is None
+    assert 1 == house.questions
+
+
+async def test_a_refresh_that_fails_is_not_repeated(house, clock):
+    """The facts serve to their end all the same; then the caller asks."""
+    facts = house.facts(refresh_ahead=10.0)
+    await facts.learn("t")
+    house.oracle.says = [ProviderUnavailable("down")]
+    clock.advance(55)
+    for _ in range(5):
+        assert facts.recall("t") is not None
+        await settled()
+    assert 2 == house.questions
+
+    clock.advance(5)
+    assert facts.recall("t") is None
+
+
+async def test_a_refresh_that_hears_no_ends_belief_at_once(house, clock):
+    """The provider's last word counts."""
+    facts = house.facts(refresh_ahead=10.0)
+    await facts.learn("t")
+    house.oracle.says = [NO]
+    clock.advance(55)
+    facts.recall("t")
+    await settled()
+
+    assert NO == facts.recall("t").found
+
+
+async def test_nothing_newer_is_to_be_learned_near_exp(house, clock):
+    """The provider would say the same."""
+    house.oracle.says = [TokenFacts(provider="melon", expires_at=clock.now() + 50)]
+    facts = house.facts(refresh_ahead=10.0)
+    await facts.learn("t")
+    clock.advance(49)
+    facts.recall("t")
+    await settled()
+
+    assert 1 == house.questions
+
+
+async def test_short_lives_are_refreshed_in_their_second_half_only(house, clock):
+    """Else every hit were a question."""
+    facts = house.facts(ttl=4.0, refresh_ahead=10.0)
+    await facts.learn("t")
+    clock.advance(1.9)
+    facts.recall("t")
+    await settled()
+    assert 1 == house.questions
+
+    clock.advance(0.2)
+    facts.recall("t")
+    await settled()
+    assert 2 == house.questions
+
+
+async def test_a_refresh_takes_what_another_process_learned_meanwhile(house, clock):
+    """If that is young; the old word of the store will not do."""
+    here, there = house.facts(refresh_ahead=10.0), house.facts(refresh_ahead=10.0)
+    await here.learn("t")
+    clock.advance(40)
+    await there.learn("t", max_age=5.0)
+    clock.advance(12)
+    here.recall("t")
+    await settled()
+
+    assert 2 == house.questions
+    assert clock.now() - 12 == here.recall("t").obtained_at
+
+
+async def test_where_nobody_is_asked_nothing_is_refreshed(house, clock):
+    """A signature does not grow old."""
+    facts = house.facts(oracle=Oracle(ADA, local=True), refresh_ahead=10.0)
+    await facts.learn("t")
+    clock.advance(55)
+    facts.recall("t")
+    await settled()
+
+    assert 0 == house.tally.counts["cache", "l1", "refresh"]
+
+
+async def test_what_was_learned_together_does_not_run_out_together(house, clock):
+    """Chance takes some of the ttl away, and never adds to it."""
+    facts = house.facts(jitter=0.1)
+    names = [f"t{number}" for number in range(100)]
+    for name in names:
+        await facts.learn(name)
+    clock.advance(53.9)
+    assert all(facts.recall(name) for name in names)
+    clock.advance(3)
+    assert 10 < sum(facts.recall(name) is None for name in names) < 90
+    clock.advance(3.1)
+    assert not any(facts.recall(name) for name in names)
+
+
+# ------------------------------------------------------------------------ grace
+
+
+DOWN = ProviderUnavailable("down", retry_after=7)
+
+
+async def test_in_grace_facts_outlive_their_ttl_while_the_provider_is_down(
+    house, clock
+):
+    """Told apart, counted, and never longer than grace: no hit extends it."""
+    facts = house.facts(grace=30.0)
+    learned = await facts.learn("t")
+    house.oracle.says = [DOWN]
+    clock.advance(TTL)
+    for _ in range(29):
+        clock.advance(1)
+        assert facts.recall("t") is None
+        stale = await facts.learn("t")
+        assert Knowledge(learned.found, Source.STALE, learned.obtained_at) == stale
+    assert (
+        29 == house.tally.counts["validation", "melon", "userinfo", "stale", "active"]
+    )
+
+    clock.advance(1)
+    with pytest.raises(ProviderUnavailable):
+        await facts.learn("t")
+
+
+async def test_grace_covers_those_who_came_during_a_refresh_that_fails(house, clock):
+    """The question was begun while the facts were good, and ended after that."""
+    facts = house.facts(grace=30.0, refresh_ahead=10.0)
+    await facts.learn("t")
+    house.oracle.says = [DOWN]
+    house.oracle.gate.clear()
+    clock.advance(TTL - 1)
+    assert facts.recall("t") is not None
+    await settled()
+    clock.advance(1)
+    assert facts.recall("t") is None
+    learning = begun(facts.learn("t"))
+    await settled()
+    house.oracle.gate.set()
+
+    assert Source.STALE is (await learning).source
+    assert 2 == house.questions
+
+
+async def test_without_grace_an_outage_is_an_outage(house, clock):
+    """The default."""
+    facts = house.facts()
+    await facts.learn("t")
+    house.oracle.says = [DOWN]
+    clock.advance(TTL)
+
+    with pytest.raises(ProviderUnavailable):
+        await facts.learn("t")
+
+
+async def test_who_can_be_asked_is_asked_in_grace_too(house, clock):
+    """Yes renews, and no ends it."""
+    facts = house.facts(grace=1000.0)
+    await facts.learn("t")
+    clock.advance(TTL)
+    assert Source.PROVIDER is (await facts.learn("t")).source
+
+    house.oracle.says = [NO, DOWN]
+    clock.advance(TTL)
+    assert NO == (await facts.learn("t")).found
+    clock.advance(10)
+    with pytest.raises(ProviderUnavailable):
+        await facts.learn("t")
+
+
+async def test_exp_always_wins_over_grace(house, clock):
+    """By the wall clock, less the margin; set back later, it revives nothing."""
+    end = clock.now() + 100
+    house.oracle.says = [TokenFacts(provider="melon", expires_at=end)]
+    facts = house.facts(grace=1000.0, expiry_margin=10.0)
+    await facts.learn("t")
+    house.oracle.says = [DOWN]
+    clock.advance(89.9)
+    assert Source.STALE is (await facts.learn("t")).source
+    clock.advance(0.1)
+    for step in (0.0, -3600.0):
+        clock.step(step)
+        facts.recall("t")
+        with pytest.raises(ProviderUnavailable):
+            await facts.learn("t")
+
+
+async def test_what_was_forgotten_has_no_grace(house, clock):
+    """A revoked token does not come back because its provider is away."""
+    facts = house.facts(grace=1000.0)
+    await facts.learn("t")
+    house.oracle.says = [DOWN]
+    clock.advance(TTL)
+    await facts.forget("t")
+
+    with pytest.raises(ProviderUnavailable):
+        await facts.learn("t")
+
+
+async def test_a_caller_that_wants_young_facts_gets_no_old_ones(house, clock):
+    """`max_fact_age` holds in an outage too."""
+    facts = house.facts(grace=1000.0)
+    await facts.learn("t")
+    house.oracle.says = [DOWN]
+    clock.advance(TTL)
+
+    with pytest.raises(ProviderUnavailable):
+        await facts.learn("t", max_age=TTL - 1)
+    assert Source.STALE is (await facts.learn("t", max_age=TTL)).source
+
+
+# ----------------------------------------------------------------------- budget
+
+
+@pytest.fixture
+def poor(house, clock):
+    """A cache whose clients may bring two unknown tokens."""
+    budget = UnknownTokens(UnknownSettings(burst=2, per_second=0.1), clock)
+
+    def build(oracle: Oracle | None = None) -> CachedFacts:
+        resources = CacheResources(
+            secrets=(SECRET,), store=house.cupboard, clock=clock, budget=budget
+        )
+        return CachedFacts(
+            "melon",
+            Chain([oracle or house.oracle]),
+            resources=resources,
+            settings=CacheSettings(),
+        )
+
+    return build
+
+
+async def test_who_brings_too_many_unknown_tokens_must_wait(house, poor, clock):
+    """Nobody is asked for this client; others are, and so is he later."""
+    house.oracle.says = [NO]
+    facts = poor()
+    for name in ("a", "b"):
+        await facts.learn(name, client="192.0.2.1")
+    with pytest.raises(TooManyUnknown) as caught:
+        await facts.learn("c", client="192.0.2.1")
+    assert 10 == caught.value.retry_after
+    assert 2 == house.questions
+
+    await facts.learn("c", client="192.0.2.2")
+    clock.advance(10)
+    await facts.learn("d", client="192.0.2.1")
+    assert 4 == house.questions
+
+
+async def test_only_an_invalid_token_is_charged_for_and_only_once(house, poor):
+    """Good ones, known ones, outages, and the others who wait for one answer: free."""
+    facts, ada = poor(), "192.0.2.1"
+    for number in range(5):
+        await facts.learn(f"good{number}", client=ada)
+    house.oracle.says = [DOWN]
+    for number in range(5):
+        with pytest.raises(ProviderUnavailable):
+            await facts.learn(f"down{number}", client=ada)
+    house.oracle.says = [NO]
+    await asyncio.gather(*(facts.learn("bad", client=ada) for _ in range(5)))
+    assert NO == (await facts.learn("bad", client=ada)).found
+
+    assert NO == (await facts.learn("worse", client=ada)).found
+    with pytest.raises(TooManyUnknown):
+        await facts.learn("worst", client=ada)
+
+
+async def test_who_has_spent_it_keeps_what_the_store_knows(house, poor):
+    """Those behind the same address as an attacker."""
+    await house.facts().learn("good")
+    house.oracle.says = [NO]
+    facts = poor()
+    for name in ("a", "b"):
+        await facts.learn(name, client="192.0.2.1")
+
+    assert "ada" == subject_of(await facts.learn("good", client="192.0.2.1"))
+
+
+async def test_where_nobody_is_asked_nothing_is_charged(poor):
+    """A wrong signature costs the provider nothing."""
+    facts = poor(Oracle(NO, local=True))
+    for number in range(5):
+        assert NO == (await facts.learn(f"t{number}", client="192.0.2.1")).found
+
+
+# ------------------------------------------------------------- other processes
+
+
+@pytest.fixture
+def fleet(house, clock):
+    """Processes that share a store and a flight lock."""
+    tower = Tower(clock)
+
+    def build(**limits) -> CachedFacts:
+        resources = CacheResources(
+            secrets=(SECRET,),
+            store=house.cupboard,
+            clock=clock,
+            events=house.tally,
+            lock=tower,
+        )
+        return CachedFacts(
+            "melon",
+            Chain([house.oracle]),
+            resources=resources,
+            settings=CacheSettings(**limits),
+            method="userinfo",
+        )
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("said", "source"), [(ADA, Source.L2), (NO, Source.L2), (DOWN, None)]
+)
+async def test_all_processes_together_ask_once(house, fleet, said, source):
+    """Facts, a verdict and an outage are everybody's."""
+    house.oracle.says = [said]
+    house.oracle.gate.clear()
+    processes = [fleet() for _ in range(4)]
+    learning = asyncio.gather(
+        *(process.learn("t") for process in processes for _ in range(5)),
+        return_exceptions=True,
+    )
+    await settled()
+    house.oracle.gate.set()
+    outcomes = await learning
+
+    assert 1 == house.questions
+    sources = {getattr(outcome, "source", None) for outcome in outcomes}
+    assert {source, None if said is DOWN else Source.PROVIDER} == sources
+    # And each remembers it.
+    assert (said is DOWN) == any(each.recall("t") is None for each in processes)
+
+
+async def test_facts_that_are_not_shared_are_asked_for_by_each(house, fleet):
+    """With a ttl of nothing there is no store to look into."""
+    first, second = fleet(ttl=0.0), fleet(ttl=0.0)
+    await asyncio.gather(first.learn("t"), second.learn("t"))
+
+    assert 2 == house.questions
+
+
+async def test_an_outage_that_another_found_is_no_bar_to_grace(house, fleet, clock):
+    """It is an outage like any other."""
+    here, there = fleet(grace=100.0), fleet()
+    await here.learn("t")
+    clock.advance(TTL)
+    house.cupboard.kept.clear()
+    house.oracle.says = [DOWN]
+    with pytest.raises(ProviderUnavailable):
+        await there.learn("t")
+
+    assert Source.STALE is (await here.learn("t")).source
+    assert 2 == house.questions

@@ -5,9 +5,14 @@ from hypothesis import strategies as st
 
 from gateway.errors import StoreUnavailable
 from gateway.facts.fingerprints import Fingerprint, Kind
-from gateway.facts.marks import UNKNOWN_LIFE, Marks, TokenTerms
-from gateway.values import LONGEST_CLOCK_SKEW, Mark, MarkKind, TokenFacts
-from tests.facts.doubles import OLD_SECRET, SECRET
+from gateway.facts.marks import UNKNOWN_LIFE, Marks, TokenTerms, merged, renewed
+from gateway.values import (
+    LONGEST_CLOCK_SKEW,
+    Mark,
+    MarkKind,
+    MarkRecord,
+    TokenFacts,
+)
 from tests.fakes import Clock
 
 TERMS = {
@@ -20,7 +25,7 @@ TERMS = {
 @pytest.fixture
 def marks(clock):
     """No marks yet."""
-    return Marks([SECRET], clock=clock, terms=TERMS)
+    return Marks(clock=clock, terms=TERMS)
 
 
 def facts(clock: Clock, **known) -> TokenFacts:
@@ -86,23 +91,11 @@ async def test_a_marked_token_stays_refused_when_learned_afresh(marks, clock):
 
 
 async def test_a_mark_says_nothing_of_the_token(marks):
-    """It is a fingerprint under a key of its own."""
+    """It is a hash, the same in every process, whatever its secrets are."""
     mark = marks.mark_token("melon", "secret-token")
 
-    assert Fingerprint(SECRET, Kind.MARK, "melon")("secret-token").hex() == mark.name
+    assert Fingerprint("", Kind.MARK, "melon")("secret-token").hex() == mark.name
     assert "secret-token" not in repr(mark)
-
-
-async def test_marks_under_every_listed_secret_are_found(clock):
-    """Rotation takes two rollouts; the revoked stay revoked."""
-    old = Marks([OLD_SECRET], clock=clock, terms=TERMS)
-    both = Marks([SECRET, OLD_SECRET], clock=clock, terms=TERMS)
-    await both.add(old.mark_token("melon", "one"))
-    await both.add(both.mark_token("melon", "two"))
-
-    assert both.covers("melon", "one", None)
-    assert both.covers("melon", "two", None)
-    assert not both.covers("melon", "three", None)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +152,7 @@ async def test_kinds_do_not_answer_for_each_other(marks, clock):
 async def test_an_upper_bound_of_the_lifetime_errs_to_the_safe_side(life, offset):
     """No token issued up to the mark slips through, whatever its true lifetime."""
     clock = Clock()
-    marks = Marks([SECRET], clock=clock, terms=TERMS)
+    marks = Marks(clock=clock, terms=TERMS)
     await marks.add(marks.mark(MarkKind.SUBJECT, "melon", "ada"))
     issued_at = clock.now() + offset
     token = without_iat(clock, "melon", expires_at=issued_at + life)
@@ -274,7 +267,7 @@ async def test_marks_are_listed_newest_first(marks, clock):
 
 async def test_a_full_set_is_loud_and_loses_nothing(clock):
     """A revocation that is not in force must not look like one that is."""
-    marks = Marks([SECRET], clock=clock, terms=TERMS, limit=2)
+    marks = Marks(clock=clock, terms=TERMS, limit=2)
     await marks.add(marks.mark_token("melon", "a", clock.now() + 10))
     await marks.add(marks.mark_token("melon", "b", clock.now() + 1000))
     with pytest.raises(StoreUnavailable):
@@ -287,7 +280,7 @@ async def test_a_full_set_is_loud_and_loses_nothing(clock):
 
 async def test_a_full_set_takes_what_it_has_already(clock):
     """Extending needs no room."""
-    marks = Marks([SECRET], clock=clock, terms=TERMS, limit=1)
+    marks = Marks(clock=clock, terms=TERMS, limit=1)
     await marks.add(marks.mark_token("melon", "a"))
     clock.advance(5)
     await marks.add(marks.mark_token("melon", "a"))
@@ -297,7 +290,7 @@ async def test_a_full_set_takes_what_it_has_already(clock):
 
 async def test_marks_that_are_over_make_room(clock):
     """Only they."""
-    marks = Marks([SECRET], clock=clock, terms=TERMS, limit=2)
+    marks = Marks(clock=clock, terms=TERMS, limit=2)
     await marks.add(marks.mark_token("melon", "a", clock.now() + 10))
     await marks.add(marks.mark_token("melon", "b", clock.now() + 1000))
     clock.advance(10 + LONGEST_CLOCK_SKEW)
@@ -305,3 +298,122 @@ async def test_marks_that_are_over_make_room(clock):
 
     assert marks.covers("melon", "b", None)
     assert marks.covers("melon", "c", None)
+
+
+# ------------------------------------------------------------- what others say
+
+
+MOMENTS = st.sampled_from([1.0, 2.0, 3.0, 4.0])
+RECORDS = st.builds(
+    lambda moment, ends, lifted: MarkRecord(
+        Mark(
+            kind=MarkKind.SUBJECT,
+            provider="melon",
+            name="ada",
+            moment=moment,
+            expires_at=1_800_000_000.0 + ends,
+        ),
+        lifted,
+    ),
+    MOMENTS,
+    MOMENTS,
+    st.just(0.0) | MOMENTS,
+)
+
+
+class Yes:
+    """A ledger that agrees with everything, as if nobody else had written."""
+
+    async def note(self, record: MarkRecord, *, fresh: bool = False) -> MarkRecord:
+        return record
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=6), st.randoms())
+async def test_records_come_in_any_order_and_as_often_as_they_like(records, random):
+    """All processes that heard the same know the same: the latest of everything."""
+    known = []
+    for _ in range(2):
+        marks = Marks(clock=Clock(), terms=TERMS, ledger=Yes())
+        for record in records:
+            marks.take(record)
+        known.append(marks.records())
+        records = [*records, random.choice(records)]
+        random.shuffle(records)
+    lifted = max(record.lifted_at for record in records)
+    moment = max(record.mark.moment for record in records)
+
+    assert known[0] == known[1]
+    assert (moment > lifted) == known[0][0].in_force
+
+
+async def test_a_lifted_mark_is_remembered_where_others_may_have_it(clock):
+    """Who hears of the mark again does not put it in force again."""
+    shared = Marks(clock=clock, terms=TERMS, ledger=Yes())
+    alone = Marks(clock=clock, terms=TERMS)
+    mark = alone.mark(MarkKind.SUBJECT, "melon", "ada")
+    for marks in (shared, alone):
+        await marks.add(mark)
+        assert await marks.lift(mark.kind, mark.provider, mark.name)
+        assert () == marks.list()
+    shared.take(MarkRecord(mark))
+
+    assert () == shared.list()
+    assert (1, 0) == (len(shared), len(alone))
+    assert not shared.covers("melon", "t", facts(clock))
+
+
+async def test_a_mark_made_after_a_lifting_is_in_force_whatever_the_clocks_say(clock):
+    """The clock of who lifted it may be ahead."""
+    marks = Marks(clock=clock, terms=TERMS, ledger=Yes())
+    mark = marks.mark(MarkKind.SUBJECT, "melon", "ada")
+    marks.take(MarkRecord(mark, clock.now() + 5))
+    await marks.add(mark)
+
+    assert marks.covers("melon", "t", facts(clock))
+    assert mark == renewed(mark, MarkRecord(mark))
+
+
+async def test_a_mark_ended_elsewhere_is_ended_here(marks, clock):
+    """One that was never heard of is no error."""
+    mark = marks.mark(MarkKind.SUBJECT, "melon", "ada")
+    marks.take(MarkRecord(mark))
+    assert marks.covers("melon", "t", facts(clock))
+
+    for _ in range(2):
+        marks.end(mark.kind, mark.provider, mark.name)
+    assert not marks.covers("melon", "t", facts(clock))
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (MarkKind.SUBJECT, True),
+        (MarkKind.CLIENT, True),
+        (MarkKind.SESSION, True),
+        (MarkKind.TOKEN_ID, False),
+        (MarkKind.PROVIDER, False),
+    ],
+)
+async def test_it_is_known_whether_anybody_is_named(clock, kind, names):
+    """Who lets tokens through unasked must ask first then; lifted marks name nobody."""
+    marks = Marks(clock=clock, terms=TERMS, ledger=Yes())
+    assert not marks.names_holders()
+    await marks.add(marks.mark(kind, "melon", "x"))
+    assert names is marks.names_holders()
+
+    await marks.lift(kind, "melon", "x")
+    assert not marks.names_holders()
+
+
+async def test_whoever_looks_for_revoked_tokens_is_told_of_news_only(marks):
+    """A mark that is known already is no reason to look again."""
+    alerts: list[bool] = []
+    marks.alert = lambda: alerts.append(True)
+    mark = marks.mark(MarkKind.SUBJECT, "melon", "ada")
+    for _ in range(2):
+        await marks.add(mark)
+        marks.take(MarkRecord(mark))
+    await marks.lift(mark.kind, mark.provider, mark.name)
+
+    assert [True] == alerts
+    assert MarkRecord(mark, 7.0) == merged(MarkRecord(mark, 7.0), MarkRecord(mark, 5.0))

@@ -124,3 +124,45 @@ def test_the_bound_is_an_honest_one(make):
     tracemalloc.stop()
 
     assert taken <= shelf.held_bytes <= taken * 1.5
+
+
+def test_what_nears_its_end_is_told_once_and_then_found():
+    """One call to learn it anew is enough."""
+    shelf = Shelf(10_000)
+    shelf.keep(b"a", known(), Ends(until=10, calm_until=8))
+
+    assert known() == shelf.find(b"a", 7.9, 0)
+    assert shelf.find(b"a", 8, 0) is None
+    assert known() == shelf.find_aging(b"a", 8)
+    assert known() == shelf.find(b"a", 9.9, 0)
+    assert shelf.find(b"a", 10, 0) is None
+    assert shelf.find_aging(b"a", 10) is None
+    assert shelf.find_aging(b"b", 0) is None
+
+
+def test_what_outlived_its_end_is_found_by_those_who_ask_for_it():
+    """Until it is kept no longer, by either clock."""
+    shelf = Shelf(10_000)
+    shelf.keep(b"a", known(), Ends(until=10, kept_until=20, dies_at=30))
+
+    assert shelf.find(b"a", 15, 0) is None
+    assert shelf.find_aging(b"a", 15) is None
+    assert known() == shelf.find_outlived(b"a", 19.9, 29.9)
+    assert shelf.find_outlived(b"a", 20, 0) is None
+    assert shelf.find_outlived(b"a", 15, 30) is None
+    assert shelf.find_outlived(b"b", 0, 0) is None
+    assert shelf.find(b"a", 20, 0) is None
+    assert 0 == len(shelf)
+
+
+def test_being_told_of_counts_as_use():
+    """Hot facts are not those that make room."""
+    weight = weigh(known()) + ENTRY_BYTES
+    shelf = Shelf(2 * weight)
+    shelf.keep(b"a", known(), Ends(until=10, calm_until=0))
+    shelf.keep(b"b", known(), Ends(until=10))
+    shelf.find_aging(b"a", 0)
+    shelf.keep(b"c", known(), Ends(until=10))
+
+    assert shelf.find(b"a", 0, 0) is not None
+    assert shelf.find(b"b", 0, 0) is None

@@ -1,5 +1,7 @@
 """The neighbours of the gateways under test, and the loop they all run on."""
 
+import asyncio
+
 import pytest
 import uvloop
 
@@ -9,8 +11,14 @@ from tests.stores.servers import serving
 
 
 def pytest_asyncio_loop_factories(config, item):
-    """Run every test of this folder on the loop that serves."""
-    return {"uvloop": uvloop.new_event_loop}
+    """Run the tests of this folder on the loop that serves.
+
+    One also runs on the reference, which counts what is unwritten otherwise.
+    """
+    loops = {"uvloop": uvloop.new_event_loop}
+    if "reads_slowly" in item.name:
+        return {**loops, "asyncio": asyncio.new_event_loop}
+    return loops
 
 
 @pytest.fixture

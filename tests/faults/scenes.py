@@ -52,6 +52,8 @@ class World:
 async def opened(folder: Path, valkey: Server, hole: int) -> AsyncIterator[World]:
     """Build the world; a token is known, a connection to the upstream idles."""
     async with AsyncExitStack() as stack:
+        # Marks outlive a gateway, and tokens are called the same in every world.
+        valkey.say("FLUSHALL")
         provider = await stack.enter_async_context(knowing())
         back = await stack.enter_async_context(behaving())
         text = configuration(

@@ -110,7 +110,10 @@ async def test_more_unknown_tokens_than_may_be_asked_about(far):
     assert all(is_an_outage(told) for told in await flood)
     assert time.monotonic() - begun < 2 * LATEST
     network.flow()
-    assert 200 == (await asked(stage, "T-0")).status
+    # After so many failures it is left alone for a moment.
+    async with asyncio.timeout(4 * LATEST):
+        while (await asked(stage, "T-0")).status != 200:  # noqa: ASYNC110 -- its clock
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("cut", [Cut.RESET, Cut.CLOSE, Cut.HALF_OPEN])

@@ -18,6 +18,10 @@ import httptools
 
 from gateway.dialects import melon, nugu, ottm, rfc6750
 from gateway.errors import ProviderUnavailable, StoreUnavailable
+from gateway.facts.mark_stream import ClearSight
+from gateway.facts.renewals import Renewals
+from gateway.facts.shared import Uncounted
+from gateway.fronts.logout import Logouts, Notary
 from gateway.fronts.oauth import Guards, TokenEndpoint
 from gateway.fronts.proxy import ProxyFront
 from gateway.fronts.reception import Reception, Setup
@@ -26,6 +30,7 @@ from gateway.ports import Dialect
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
 from gateway.rules.routing import Routes
+from gateway.stores.memory import MemoryStore
 from gateway.tasks import running
 from gateway.values import (
     Access,
@@ -57,6 +62,7 @@ from gateway.wire.pool import Pool
 from tests.fakes import Clock
 from tests.wire.harness import Client, HandLoop, Script, Upstream, turns, until
 
+SECRET = "s" * 32
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 DIALECTS: Mapping[str, Any] = {
     "rfc6750": rfc6750,
@@ -182,7 +188,9 @@ class Facts:
     def recall(self, token: str) -> Knowledge | None:
         return self._told(token, Source.L1) if token in self.remembered else None
 
-    async def learn(self, token: str, *, max_age: float = math.inf) -> Knowledge:
+    async def learn(
+        self, token: str, *, max_age: float = math.inf, client: str = ""
+    ) -> Knowledge:
         self.asked.append(token)
         await self.gate.wait()
         knowledge = self._told(token, Source.PROVIDER)
@@ -207,6 +215,8 @@ class Ledger:
         self.grants: list[tuple[str, str, Grant]] = []
         self.marks: list[Mark] = []
         self.revoked: set[str] = set()
+        self.barred: set[str | None] = set()
+        self.barred_at = 0.0
         self.full = False
 
     async def record(self, provider: str, token: str, grant: Grant) -> None:
@@ -214,7 +224,14 @@ class Ledger:
         self.grants.append((provider, token, grant))
 
     def covers(self, provider: str, token: str, facts: TokenFacts | None) -> bool:
-        return token in self.revoked
+        client = None if facts is None else facts.client
+        issued_at = None if facts is None else facts.issued_at
+        return token in self.revoked or (
+            client in self.barred and (issued_at is None or issued_at <= self.barred_at)
+        )
+
+    def names_holders(self) -> bool:
+        return bool(self.barred)
 
     def mark_token(
         self, provider: str, token: str, expires_at: float | None = None
@@ -449,6 +466,8 @@ async def door(
     hand: HandLoop | None = None,
     dialects: Mapping[str, Dialect] = DIALECTS,
     teaching: bool = True,
+    reading: bool = False,
+    notary: Notary | None = None,
 ) -> AsyncIterator[Door]:
     """Build the door; prove on leaving that nothing is left behind.
 
@@ -479,15 +498,32 @@ async def door(
     }
     endpoint = TokenEndpoint(origin, b"/oauth/token")
     clock = Clock()
-    facts, ledger = Facts(clock), Ledger()
+    facts, ledger, shelf = Facts(clock), Ledger(), MemoryStore(clock)
     setup = Setup(
-        gatekeeper=Gatekeeper(Routes(routes), {"idp": facts}, ledger, clock),
+        gatekeeper=Gatekeeper(
+            Routes(routes), {"idp": facts}, ledger, clock, ClearSight()
+        ),
         headers=HeaderRules(IdentityHeaders(), pseudonym=b"gateway-test"),
         guards=Guards(
             sources={"idp": facts},
             teachers={"idp": endpoint} if teaching else {},
             grants=ledger,
             marker=ledger,
+            renewals=Renewals(
+                (SECRET,),
+                store=shelf,
+                clock=clock,
+                events=Uncounted(),
+                revocations=ledger,
+                readers={"idp": facts} if reading else {},
+            ),
+            logouts=Logouts(
+                (SECRET,),
+                notaries={} if notary is None else {"idp": notary},
+                marker=ledger,
+                store=shelf,
+                clock=clock,
+            ),
             clock=clock,
         ),
         pools=pools,

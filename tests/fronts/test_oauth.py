@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from gateway.values import Invalid, MarkKind, Reason, Timeouts
+from gateway.values import Invalid, MarkKind, Reason, RouteKind, Timeouts
 from tests.fronts.house import (
     ROUTES,
     Door,
@@ -418,6 +418,115 @@ async def test_an_answer_without_scope_is_a_grant_of_unknown_scope():
         await post(d, "/oauth/token", CODE)
 
         assert [None] == [grant.scopes for _, _, grant in d.ledger.grants]
+
+
+# --------------------------------------------------------------- token: the renewal
+
+RENEWAL = {
+    "grant_type": "refresh_token",
+    "refresh_token": "R1",
+    "client_id": "shop",
+    "client_secret": "S1",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/oauth/token", "invalid_grant"), ("/ottm/token", {"code": "10075"})],
+)
+async def test_what_is_revoked_is_not_renewed(path, code):
+    """In the provider's own form, before the provider sees it (DESIGN §3)."""
+    ottm = oauth(RouteKind.OAUTH_TOKEN, "/ottm/token", "POST", dialect="ottm")
+    async with door(routes=[*ROUTES, ottm]) as d:
+        d.ledger.barred.add("shop")
+        d.ledger.barred_at = d.clock.now()
+        told = await post(d, path, RENEWAL)
+        refused = json.loads(told.body)["error"]
+
+        assert 400 == told.status
+        assert code == refused or code.items() <= refused.items()
+        assert "grant_revoked" == d.only().reason
+        assert not d.upstream.raw
+
+
+async def test_a_client_in_the_header_is_a_client_too():
+    """HTTP Basic (RFC 6749 §2.3.1)."""
+    form = {"grant_type": "refresh_token", "refresh_token": "R1"}
+    async with door() as d:
+        d.ledger.barred.add("shop")
+        told = await post(d, "/oauth/token", form, "Authorization: Basic c2hvcDpTMQ==")
+
+        assert (400, "invalid_grant") == (told.status, error(told))
+
+
+async def test_others_renew_and_codes_are_exchanged():
+    """The mark is about what was issued before it: a new login is welcome."""
+    async with door() as d:
+        d.ledger.barred.add("shop")
+        d.ledger.barred_at = d.clock.now()
+        d.upstream.answer = answering(GRANT)
+        told = [
+            await post(d, "/oauth/token", {**RENEWAL, "client_id": "kiosk"}),
+            await post(d, "/oauth/token", CODE),
+        ]
+
+        assert [200, 200] == [each.status for each in told]
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/elsewhere/token"])
+async def test_who_logged_in_again_renews_again(path):
+    """Its new refresh token was seen passing, where grants are learned or not."""
+    async with door() as d:
+        d.ledger.barred.add("shop")
+        d.ledger.barred_at = d.clock.now()
+        d.clock.advance(1)
+        d.upstream.answer = answering({**GRANT, "refresh_token": "R2"})
+        await post(d, path, CODE)
+        renewed = await post(d, path, {**RENEWAL, "refresh_token": "R2"})
+        stolen = await post(d, path, RENEWAL)
+
+        assert (200, 400) == (renewed.status, stolen.status)
+
+
+async def test_a_host_that_the_client_chooses_vouches_for_no_refresh_token():
+    """Another virtual host of the provider's origin could say anything is new."""
+    async with door() as d:
+        d.ledger.barred.add("shop")
+        d.ledger.barred_at = d.clock.now()
+        d.clock.advance(1)
+        d.upstream.answer = answering({**GRANT, "refresh_token": "R1"})
+        await post(d, "/any/token", CODE)
+
+        assert 400 == (await post(d, "/oauth/token", RENEWAL)).status
+
+
+async def test_a_subject_that_the_refresh_token_names_is_judged():
+    """Where `jwt` reads it; what cannot be read now is a 503, never a guess."""
+    async with door(reading=True) as d:
+        d.ledger.barred.add("marked")
+        d.facts.known |= {
+            "R1": Invalid(Reason.REFRESH_TOKEN, client="marked"),
+            "R2": Invalid(Reason.REFRESH_TOKEN, client="shop"),
+        }
+        d.upstream.answer = answering(GRANT)
+        told = [
+            await post(d, "/oauth/token", {**RENEWAL, "refresh_token": token})
+            for token in ("R1", "R2", "Tdown", "Tstore")
+        ]
+
+        assert [400, 200, 503, 503] == [each.status for each in told]
+        assert 1 == len(d.upstream.requests)
+
+
+async def test_a_refresh_token_that_cannot_be_remembered_is_noted():
+    """The client has its tokens; renewing them may be refused later."""
+    async with door(reading=True) as d:
+        d.ledger.barred.add("marked")
+        d.upstream.answer = answering({**GRANT, "refresh_token": "Tdown"})
+        told = await post(d, "/oauth/token", CODE)
+
+        assert 200 == told.status
+        assert "refresh token could not be remembered" == d.only().failure
 
 
 # ---------------------------------------------------------------- token: the answer

@@ -156,3 +156,55 @@ async def test_aborting_cuts_what_is_left():
         client.writer.close()
         await until(lambda: d.exchanges)
         assert "client gone" == d.only().failure
+
+
+async def test_what_goes_on_in_the_name_of_a_revoked_token_is_ended():
+    """An answer in progress is cut; others, and those without a token, go on."""
+    go = asyncio.Event()
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nla")
+        await go.wait()
+        writer.write(b"la")
+
+    async with door(script) as d:
+        clients = [await d.connect() for _ in range(4)]
+        asked = [("/api/a", "Tr"), ("/api/a", "Tra"), ("/public/a", None)]
+        for client, (path, token) in zip(clients, asked, strict=False):
+            await client.send(request(f"GET {path}", token=token, close=False))
+            await client.read_head()
+        d.ledger.revoked.add("Tr")
+        for _ in range(3):
+            d.front.end_revoked()
+
+        assert b"la<reset>" == await clients[0].read_all()
+        await until(lambda: d.exchanges)
+        assert "token revoked" == d.only().failure
+        go.set()
+        d.front.drain()
+        for client in clients[1:3]:
+            assert b"lala" == await client.read_all()
+        for client in clients:
+            client.writer.close()
+
+
+async def test_an_answer_that_had_not_begun_becomes_a_refusal():
+    """The client hears the same as with its next request."""
+    begun = asyncio.Event()
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        begun.set()
+        await reader.read()
+
+    async with door(script) as d:
+        client = await d.connect()
+        await client.send(request("GET /api/a", token="Tr"))
+        await begun.wait()
+        d.ledger.revoked.add("Tr")
+        d.front.end_revoked()
+        (told,) = read_responses(await client.read_all())
+        client.writer.close()
+
+        assert 401 == told.status

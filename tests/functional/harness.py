@@ -163,6 +163,7 @@ class Gateway:
         program: Sequence[str] = (sys.executable, "-m", "gateway"),
     ) -> None:
         self.ports = ports
+        self.folder = folder
         self.admin_token = environ.get("GATEWAY_ADMIN_TOKEN", ADMIN_TOKEN)
         self.fresh_bytes = 0
         """How much memory it held before its first request."""
@@ -178,6 +179,18 @@ class Gateway:
         """Wait until it says that it is ready."""
         eventually(self._is_ready, told=f"never ready:\n{self.said()}")
         self.fresh_bytes = self.resident_bytes()
+
+    def await_open(self) -> None:
+        """Wait until it lets clients in, ready or not."""
+        eventually(self._is_open, told=f"never open:\n{self.said()}")
+
+    def _is_open(self) -> bool:
+        assert self.process.poll() is None, f"it ended:\n{self.said()}"
+        try:
+            connect(self.ports.proxy).close()
+        except OSError:
+            return False
+        return True
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, f"it ended:\n{self.said()}"
@@ -295,10 +308,13 @@ class Gateway:
 
 
 @contextmanager
-def running(gateway: Gateway) -> Iterator[Gateway]:
+def running(gateway: Gateway, *, ready: bool = True) -> Iterator[Gateway]:
     """Wait for it to serve; in the end prove that it left in good order."""
     try:
-        gateway.await_ready()
+        if ready:
+            gateway.await_ready()
+        else:
+            gateway.await_open()
         yield gateway
         if gateway.process.poll() is None:
             assert gateway.stop() == 0, gateway.said()[-2000:]

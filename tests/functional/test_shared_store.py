@@ -94,9 +94,13 @@ def test_a_dump_of_the_store_tells_nothing(ottm, valkey):
     tokens = ottm[0].tokens()
     assert 200 == ottm[0].ask("GET", ME, token=tokens["access_token"]).status
     with Redis(port=valkey.port) as store:
-        entries = {key: store.get(key) for key in store.scan_iter()}
+        entries = list(store.scan_iter(_type="string"))
         lives = [store.ttl(key) for key in entries]
-    dump = repr(entries)
+        told = [store.get(key) for key in entries]
+        told += [store.lrange(key, 0, -1) for key in store.scan_iter(_type="list")]
+        told += [store.hgetall(key) for key in store.scan_iter(_type="hash")]
+        told += [store.xrange(key) for key in store.scan_iter(_type="stream")]
+        dump = repr((list(store.scan_iter()), told))
 
     assert len(entries) >= 2
     assert all(0 < life <= 3600 for life in lives)
@@ -116,7 +120,7 @@ def test_an_entry_that_somebody_else_wrote_is_an_alarm_and_a_miss(ottm, valkey):
     token = here.token()
     assert 200 == here.ask("GET", BENEFITS, token=token).status
     with Redis(port=valkey.port) as store:
-        for key in list(store.scan_iter()):
+        for key in list(store.scan_iter(_type="string")):
             value = store.get(key)
             assert isinstance(value, bytes)
             store.set(key, value[:-1] + bytes([value[-1] ^ 1]), keepttl=True)
@@ -190,12 +194,14 @@ def test_a_store_that_hangs_costs_milliseconds(frail):
 
 
 def test_a_store_that_is_not_there_at_the_start(start_demo):
-    """It starts, serves what it can, stays ready, and says what is wrong."""
+    """It starts and serves what it can; not ready, since it knows no revocation."""
     nowhere = "redis://127.0.0.1:9"
-    with running(start_demo(nowhere)) as gateway:
+    with running(start_demo(nowhere), ready=False) as gateway:
         melon = Partner("melon", gateway)
 
         assert 200 == melon.ask("GET", "/oauth/likes", token=melon.token()).status
         assert 0 == gateway.metric("store_up")
-        assert 200 == gateway.status("/readyz").status
-        assert b"[!] store degraded" in gateway.status("/readyz?verbose").body
+        assert 503 == gateway.status("/readyz").status
+        verbose = gateway.status("/readyz?verbose").body
+        assert b"[!] store degraded" in verbose
+        assert b"[!] revocations degraded" in verbose

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.rules.endpoints import is_loopback, secure_endpoint
+from gateway.rules.endpoints import is_loopback, is_plain, secure_endpoint
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,29 @@ def test_everything_else_is_refused_in_words(url):
     """A token is a secret; the message says what was expected."""
     with pytest.raises(ValueError, match="expected a"):
         secure_endpoint(url)
+
+
+def test_an_operator_may_vouch_for_a_plain_wire():
+    """A service mesh encrypts below; nothing else is let through by that."""
+    url = "http://op.svc.cluster.local/userinfo"
+
+    assert url == secure_endpoint(url, plain_http=True)
+    for bad in ("ftp://op.svc/", "http://u:p@op.svc/", "http:///", "//op.svc/"):
+        with pytest.raises(ValueError, match="expected a"):
+            secure_endpoint(bad, plain_http=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://op.svc/keys", True),
+        ("https://op.svc/keys", False),
+        ("http://127.0.0.1/keys", False),
+    ],
+)
+def test_a_plain_wire_is_told_from_loopback(url, expected):
+    """There is none on loopback."""
+    assert expected is is_plain(url)
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,19 @@ def test_the_upstream_is_told_who_calls():
     assert expected == sent((b"accept", b"*/*"), leave=permit())
 
 
+def test_the_upstream_is_told_of_facts_that_outlived_their_time():
+    """By us alone: what a client says of it is stripped, as lines and as headers."""
+    stale = replace(permit(), source=Source.STALE)
+    lie = (b"x-auth-stale", b"0")
+    expected = [*OWN_ALWAYS, *IDENTITY, (b"x-auth-stale", b"1")]
+
+    assert expected == sent(lie, leave=stale)
+    assert [*OWN_ALWAYS, *IDENTITY] == sent(lie, leave=permit())
+    lines = RULES.upstream_lines(head(), stale, request_id=b"id-1")
+    assert isinstance(lines, bytes)
+    assert lines.endswith(b"x-score: 1.5\r\nx-auth-stale: 1\r\n")
+
+
 def test_nobody_is_told_where_nobody_was_asked():
     """A public route strips identity headers and adds none."""
     assert OWN_ALWAYS == sent((b"x-auth-subject", b"root"))
@@ -548,7 +561,7 @@ def test_lines_are_noted_for_a_few_routes_at_most():
         leave = permit(route=Route(id=f"r{number}"))
         RULES.upstream_lines(request, leave, request_id=b"id")
 
-    assert len(request.notes[RULES]) <= 8
+    assert len(request.notes[RULES]) <= 4
 
 
 def test_a_loop_and_oversized_facts_refuse_lines_too():

@@ -17,6 +17,7 @@ from gateway.rules.oauth_forms import (
     TokenAnswer,
     TokenRequest,
     read_authorize,
+    read_logout,
     read_revocation,
     read_token,
     read_token_answer,
@@ -658,6 +659,27 @@ def test_a_revocation_names_a_token(fields):
     assert Reason.INVALID_FORM == revoke(STANDARD, fields)
 
 
+def logout(fields: Fields, *more: Header, method: str = "POST") -> Secret | Reason:
+    """Tell of a logout."""
+    head = a_head(method=method, headers=(FORM, *more))
+    return read_logout(head, STANDARD, urlencode(fields).encode())
+
+
+def test_a_logout_is_a_form_with_its_token():
+    """Back-Channel Logout §2.5: other parameters mean nothing."""
+    assert Secret("T") == logout({"logout_token": "T", "state": "x"})
+
+
+def test_a_logout_without_a_token_or_by_another_method_is_refused():
+    """As strictly as every other form."""
+    assert Reason.INVALID_FORM == logout({})
+    assert Reason.INVALID_FORM == logout({"logout_token": ""})
+    assert Reason.METHOD_NOT_ALLOWED == logout({"logout_token": "T"}, method="GET")
+    assert Reason.INVALID_FORM == logout(
+        {"logout_token": "T"}, (b"content-encoding", b"gzip")
+    )
+
+
 # ------------------------------------------------------------ the token's answer
 
 ANSWER = {
@@ -676,6 +698,7 @@ def test_a_token_answer_teaches_token_scope_and_lifetime():
         access_token=Secret("xxx"),
         scopes=frozenset({"openid", "profile"}),
         expires_in=3599.0,
+        refresh_token=Secret("yyy"),
     ) == read_token_answer(ANSWER)
     assert "xxx" not in repr(read_token_answer(ANSWER))
 

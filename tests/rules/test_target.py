@@ -8,7 +8,9 @@ from gateway.rules.target import (
     canonical_host,
     decode_form,
     decode_name,
+    familiar_target,
     has_encoded_slash,
+    is_plain,
     parse_target,
     split_absolute,
 )
@@ -199,3 +201,20 @@ def test_pairs_are_decoded_as_forms_are():
     """A plus is a space, a bad escape stays, the value is not the name."""
     assert b"access_token" == decode_name(b"access%5Ftoken=a%5Fb")
     assert b"a b%zz" == decode_form(b"a+b%zz")
+
+
+@pytest.mark.parametrize(
+    ("raw", "plain"),
+    [
+        (b"/a/b.mp3", True),
+        (b"/" + b"a" * 255, True),
+        (b"/" + b"a" * 256, False),
+        (b"/a?access_token=T", False),
+        (b"/a%3Faccess_token=T", False),
+        (b"/a;access_token=T", False),
+    ],
+)
+def test_only_what_can_hold_no_token_is_remembered(raw, plain):
+    """And what is remembered reads as if it were new."""
+    assert plain == is_plain(raw)
+    assert parse_target(raw) == familiar_target(raw)

@@ -35,8 +35,12 @@ class Server:
     def start(self, *options: str) -> None:
         """Start it, and wait until it answers."""
         plain = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.run("--port", str(self.port), *plain, *options)
+
+    def run(self, *words: str) -> None:
+        """Start it with these words alone, and wait until it answers."""
         self._process = subprocess.Popen(  # noqa: S603
-            [self._program, "--port", str(self.port), *plain, *options],
+            [self._program, *words],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
         )
@@ -81,14 +85,19 @@ class Server:
 def serving(engine: str, *options: str) -> Iterator[Server]:
     """Run a server of this make, or skip where there is none."""
     with tempfile.TemporaryDirectory(prefix="store-") as folder:
-        found: str | None = str(ValkeyServer()._binary_path)
-        if engine != "valkey":
-            found = shutil.which(engine)
-        if found is None:
-            pytest.skip(f"{engine} is not on the PATH: tested with Valkey only")
-        server = Server(found, Path(folder))
-        server.start(*options)
+        server = Server(program(engine), Path(folder))
         try:
+            server.start(*options)
             yield server
         finally:
             server.kill()
+
+
+def program(engine: str) -> str:
+    """Give the program of this make, or skip where there is none."""
+    if engine == "valkey":
+        return str(ValkeyServer()._binary_path)
+    found = shutil.which(engine)
+    if found is None:
+        pytest.skip(f"{engine} is not on the PATH: tested with Valkey only")
+    return found

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.fields import PLAIN_HTTP
 from gateway.errors import ProviderUnavailable
+from gateway.fronts.logout import Notary
 from gateway.ports import Verifier
 from gateway.tasks import running
 from gateway.values import Invalid, NotMine, Reason, TokenFacts
@@ -139,7 +141,10 @@ async def test_a_sample_refresh_token_never_passes(verify, payload):
     fresh = {**decoded(payload), "exp": NOW + 299}
 
     refused = Invalid(
-        Reason.REFRESH_TOKEN, client=fresh["client_id"], renews=fresh["ati"]
+        Reason.REFRESH_TOKEN,
+        client=fresh["client_id"],
+        renews=fresh["ati"],
+        subject=fresh.get("sub"),
     )
     assert refused == await verify(sign(decoded(payload)))
     assert refused == await verify(sign(fresh))
@@ -418,7 +423,7 @@ async def test_other_claims_can_be_refused(verify):
     """`refuse_claims` is a list, and replaces the default."""
     settings = local(refuse_claims=["nonce"])
 
-    assert Invalid(Reason.REFRESH_TOKEN) == await verify(
+    assert Invalid(Reason.REFRESH_TOKEN, subject="ada") == await verify(
         sign(claims(nonce="n")), settings
     )
     assert isinstance(await verify(sign(claims(ati="t")), settings), TokenFacts)
@@ -494,6 +499,33 @@ async def test_random_names_fetch_once_per_cooldown(fetching, provider, clock):
     for number in range(200):
         await fetching.verify(named(f"y{number}"), NOW)
     assert 2 == provider.asked("jwks")
+
+
+async def test_an_attack_that_comes_again_is_met_by_the_same_cooldown(
+    fetching, provider, clock
+):
+    """However it is spread over time: one fetch for each cool-down at most."""
+    fetches = []
+    for second in range(95):
+        for number in range(5):
+            await fetching.verify(named(f"x{second}-{number}"), NOW)
+        clock.advance(1)
+        fetches.append(provider.asked("jwks"))
+
+    assert [1, 2, 3, 4] == [fetches[second] for second in (29, 59, 89, 94)]
+
+
+async def test_an_attack_over_a_restart_costs_one_fetch_of_the_new_process(
+    provider, clock
+):
+    """What it fetches to begin with starts its cool-down."""
+    provider.says(JWKS_URL, jwks(jwk("RS256", kid="k0")))
+    for starts in (1, 2, 3):
+        verifier = build(published(), context(provider, clock))
+        for number in range(50):
+            await verifier.verify(named(f"x{number}"), NOW)
+
+        assert starts == provider.asked("jwks")
 
 
 async def test_a_known_name_with_a_wrong_signature_fetches_nothing(
@@ -657,6 +689,60 @@ async def test_metadata_in_doubt_name_no_keys(provider, clock, changes):
     with pytest.raises(ProviderUnavailable):
         await verifier.verify(named("k0"), NOW)
     assert 0 == provider.asked("jwks")
+
+
+async def test_an_issuer_on_a_plain_wire_may_have_its_keys_there(provider, clock):
+    """Where the operator allowed the one; of a secure issuer nothing changes."""
+    issuer, keys = "http://op.svc", "http://op.svc/keys"
+    provider.says(
+        f"{issuer}/.well-known/openid-configuration",
+        {"issuer": issuer, "jwks_uri": keys},
+    )
+    provider.says(keys, jwks(jwk("RS256", kid="k0")))
+    settings = Settings.model_validate(
+        {"algorithms": ["RS256"], "discovery": issuer}, context={PLAIN_HTTP: True}
+    )
+    verifier = build(settings, context(provider, clock))
+    token = sign(claims(iss=issuer), "RS256", {"kid": "k0"})
+
+    assert isinstance(await verifier.verify(token, NOW), TokenFacts)
+
+
+# ----------------------------------------------------- other tokens of the provider
+
+
+async def test_a_security_event_is_no_access_token(verify):
+    """RFC 8417 §4.8: a logout token that leaked opens no door."""
+    token = sign(claims(events={"http://schemas.openid.net/event/x": {}}))
+
+    assert Invalid(Reason.INCONSISTENT) == await verify(token)
+
+
+async def test_what_the_provider_signed_is_proven_whatever_it_says(provider, clock):
+    """A notary for tokens of other kinds: the signature alone, by the same keys."""
+    verifier = build(local(), context(provider, clock))
+    assert isinstance(verifier, Notary)
+    good = await verifier.proven(sign({"exp": 0}))
+
+    assert good is not None
+    assert {"exp": 0} == good.claims()
+    for bad in (
+        sign({}, key=b"x" * 64),
+        sign({}, header={"alg": "none"}),
+        sign({}, header={"crit": ["exp"]}),
+        "a.b",
+        sign({"pad": "x" * TOKEN_LIMIT}),
+    ):
+        assert await verifier.proven(bad) is None
+
+
+async def test_without_keys_nothing_is_proven_or_disproven(provider, clock):
+    """An outage is no verdict."""
+    verifier = build(published(), context(provider, clock))
+    assert isinstance(verifier, Notary)
+
+    with pytest.raises(ProviderUnavailable):
+        await verifier.proven(sign({}, "RS256", {"kid": "k0"}))
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ async def hands():
 def marks(clock: Clock):
     """The parent's marks; it knows how long tokens live."""
     terms = {"p": TokenTerms(lifetime=300)}
-    return Marks(("s" * 32,), clock=clock, terms=terms)
+    return Marks(clock=clock, terms=terms)
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ async def _revoked(desk: Desk) -> None:
 
 async def test_marks_beyond_the_bound_are_refused(hands, clock):
     """As by a single process; no worker hears of one."""
-    desk = Desk(hands, Marks(("s" * 32,), clock=clock, terms={}, limit=0), ["p"])
+    desk = Desk(hands, Marks(clock=clock, terms={}, limit=0), ["p"])
     with pytest.raises(StoreUnavailable):
         await desk.revoke("p", MarkKind.SUBJECT, ADA)
 

@@ -20,17 +20,29 @@ from gateway.values import Mark, MarkKind
 from gateway.workers.link import Keep, Look
 from gateway.workers.parent import Parent, bind, command
 from gateway.workers.post import Pace
+from tests.stores.servers import serving
 from tests.wired import ADMIN_TOKEN, SIGNED, EventLog, configured, listening
 
 HAND = Path(__file__).parent / "hand.py"
 QUICK = Pace(look=0.05, leave=2, well=0, first_rest=0.2)
 BEARER = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 MORE = f"""
-store: {{url: "redis://127.0.0.1:9"}}
 workers: 2
 drain: {{deadline: 2s}}
 providers: {{p: {{{SIGNED}}}}}
 """
+
+
+SHARED: list[str] = []
+"""Where the marks are, as a line of configuration."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store():
+    """The store that all processes share: without it there is no revocation."""
+    with serving("valkey") as server:
+        SHARED[:] = [f'store: {{url: "{server.url}"}}\n']
+        yield
 
 
 @asynccontextmanager
@@ -40,7 +52,7 @@ async def parent(
     """Make a parent of workers that do as they are told; it is closed in any case."""
     log = EventLog(folder / "events.log")
     parent = Parent(
-        configured((listen or listening()) + MORE),
+        configured((listen or listening()) + SHARED[0] + MORE),
         log=log.log,
         command=(sys.executable, str(HAND), manner, str(folder)),
         pace=QUICK,

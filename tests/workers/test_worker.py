@@ -218,9 +218,9 @@ async def test_a_mark_of_its_own_is_everywhere_or_an_error(clock):
     async def spread(mark: Mark) -> None:
         told.append(mark)
 
-    marks = SharedMarks(("s" * 32,), clock=clock, terms={}, spread=spread)
+    marks = SharedMarks(clock=clock, terms={}, spread=spread)
     await marks.add(subject("ada"))
-    await marks.keep(subject("bob"))
+    marks.keep(subject("bob"))
 
     assert [subject("ada")] == told
     assert {"ada", "bob"} == {mark.name for mark in marks.list()}

@@ -1,0 +1,176 @@
+"""Let one process at a time ask about a token, and tell the others. Floor 3.
+
+The name's underscore says that this is no store, but what shares one.
+
+A lock is a key that names its owner and runs out by itself, so a process that dies in
+the midst of a question costs the others no more than `LOCK`. What the owner found out
+goes into a list beside it, of one element, which those who wait move onto itself: one
+command that waits, wakes everybody in turn, and finds at once what was told a moment
+ago. Taking and releasing are scripts over both keys, which have one hash tag.
+
+Everything here fails as `StoreUnavailable`, soon, and then everybody asks for himself.
+Those who wait are on connections of their own: they never hold up those who do not.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from redis.exceptions import RedisError
+
+from gateway.config.store import NOTHING_MORE, StoreAccess
+from gateway.errors import StoreUnavailable
+from gateway.ports import FLIGHT_UNAVAILABLE, Clock
+from gateway.stores._connect import Client
+from gateway.stores.redis import CONNECTIONS, DEADLINE, PATIENCE, REST, open_client
+
+LOCK: Final = 5.0
+"""Seconds a lock lasts: a provider's usual deadline, a further try, and some more."""
+
+TOLD: Final = 1.0
+"""Seconds for which what was found out can be heard, and *unavailable* holds."""
+
+SLACK: Final = 0.5
+"""Seconds by which a server may be late to end a wait: it looks ten times a second."""
+
+_TAKE: Final = """
+local holder = redis.call('get', KEYS[1])
+if holder then return {holder, redis.call('pttl', KEYS[1])} end
+if redis.call('exists', KEYS[2]) == 1 then return {'', 0} end
+redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
+return {ARGV[1], tonumber(ARGV[2])}
+"""
+
+_RELEASE: Final = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] == '' then redis.call('del', KEYS[1])
+else redis.call('set', KEYS[1], ARGV[3], 'px', ARGV[4]) end
+redis.call('del', KEYS[2])
+redis.call('rpush', KEYS[2], ARGV[2])
+return redis.call('pexpire', KEYS[2], ARGV[4])
+"""
+
+Result = TypeVar("Result")
+
+
+class RedisFlightLock:
+    """Keeps `ports.FlightLock` in a server that all processes share."""
+
+    def __init__(
+        self,
+        quick: Client,
+        patient: Client,
+        clock: Clock,
+        *,
+        deadline: float,
+        lock: float,
+    ) -> None:
+        self._quick = quick
+        self._patient = patient
+        self._clock = clock
+        self._deadline = deadline
+        self._lock = lock
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._seats = asyncio.Semaphore(CONNECTIONS)
+        self._rests_until = 0.0
+
+    def __repr__(self) -> str:
+        return f"<RedisFlightLock of {self._lock:g} s>"
+
+    async def take(self, key: str, owner: str) -> tuple[str, float]:
+        """Take the lock, or tell who has it, and for how many seconds at most.
+
+        Nobody ("") has it while there is a word to be heard.
+        """
+        script = (_TAKE, 2, *_keys(key), owner, _milliseconds(self._lock))
+        holder, left = await self._within(
+            self._turns, self._deadline, lambda: _call(self._quick.eval(*script))
+        )
+        return holder.decode(), max(0, left) / 1000
+
+    async def wait(self, key: str, seconds: float) -> bytes | None:
+        """Wait for the owner's word; None: there was none in time."""
+        _, told = _keys(key)
+
+        # 0 would mean for ever.
+        block = ("BLMOVE", told, told, "LEFT", "LEFT", max(0.1, seconds))
+        word: bytes | None = await self._within(
+            self._seats,
+            seconds + SLACK,
+            lambda: _call(self._patient.execute_command(*block)),
+        )
+        return word
+
+    async def release(
+        self, key: str, owner: str, word: bytes, *, unavailable: bool = False
+    ) -> None:
+        """Tell those who wait, and let the next one ask; if the lock is still ours."""
+        state = FLIGHT_UNAVAILABLE if unavailable else ""
+        script = (_RELEASE, 2, *_keys(key), owner, word, state, _milliseconds(TOLD))
+        await self._within(
+            self._turns, self._deadline, lambda: _call(self._quick.eval(*script))
+        )
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._quick.aclose()
+        await self._patient.aclose()
+
+    async def _within(
+        self,
+        turns: asyncio.Semaphore,
+        seconds: float,
+        command: Callable[[], Awaitable[Result]],
+    ) -> Result:
+        """Run one command in its turn and in time, or raise `StoreUnavailable`."""
+        try:
+            async with asyncio.timeout(max(PATIENCE, seconds)):
+                await turns.acquire()
+        except TimeoutError as error:
+            # We are busy; that is no sign of the server being away.
+            raise StoreUnavailable("no connection was free in time") from error
+        try:
+            if self._clock.monotonic() < self._rests_until:
+                raise StoreUnavailable("the store could not be reached a moment ago")
+            async with asyncio.timeout(seconds):
+                return await command()
+        # uvloop says RuntimeError of a connection that was reset while it idled.
+        except (RedisError, OSError, RuntimeError, TimeoutError) as error:
+            self._rests_until = self._clock.monotonic() + REST
+            told = f"the flight lock failed: {type(error).__name__}"
+            raise StoreUnavailable(told) from error
+        finally:
+            turns.release()
+
+
+def open_flight_lock(
+    url: str,
+    *,
+    clock: Clock,
+    access: StoreAccess = NOTHING_MORE,
+    deadline: float = DEADLINE,
+    lock: float = LOCK,
+) -> RedisFlightLock:
+    """Open it at a store's URL; connections are made when they are needed."""
+    return RedisFlightLock(
+        open_client(url, deadline=deadline, access=access),
+        open_client(url, deadline=lock + 1, access=access),
+        clock,
+        deadline=deadline,
+        lock=lock,
+    )
+
+
+def _keys(key: str) -> tuple[str, str]:
+    prefix, _, name = key.rpartition(":")
+    return f"{prefix}:{{{name}}}:lock", f"{prefix}:{{{name}}}:told"
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def _call(command: Any) -> Awaitable[Any]:
+    """Type what the client's stubs call "awaitable or not"."""
+    awaitable: Awaitable[Any] = command
+    return awaitable
