@@ -566,3 +566,39 @@ async def test_a_client_at_a_unix_socket_has_no_address(tmp_path):
         server.close()
         assert connection.gone
         connection.abort()
+
+
+async def test_a_pause_for_the_last_of_a_body_ends_with_the_answer():
+    """An upstream may answer before it has taken all: the next request is read."""
+    asked = asyncio.Event()
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\nhi")
+        await asked.wait()
+        writer.write(OK)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+
+    async with house(script) as h:
+        client = await h.connect()
+        await client.send(POST % 2 + b"hi")
+        await until(lambda: h.upstream.received)
+        # As the upstream's full buffer would have it; who empties it tells nobody now.
+        h.front.only().pause_body()
+        asked.set()
+        await client.reader.readuntil(b"\r\n\r\nhi")
+        await client.send(LAST)
+
+        assert (await client.reader.read()).endswith(b"\r\n\r\nhi")
+        client.writer.close()
+
+
+async def test_long_header_lines_are_not_remembered():
+    """A client that idles holds no more than what a usual one sends."""
+    async with house(repeats(OK)) as h:
+        client = await h.connect()
+        for size in (10, 5000):
+            line = b"X: " + b"x" * size
+            await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\n" + line + b"\r\n\r\n")
+            await client.reader.readuntil(b"\r\n\r\nhi")
+            assert (size < 5000) == (h.front.only()._last is not None)

@@ -327,3 +327,19 @@ async def test_aborting_closes_the_busy_ones_too():
         house.pool.abort()
 
         assert not busy.alive
+
+
+async def test_who_waits_is_never_given_a_connection_that_closes():
+    """It was given back and closed in one read: its slot is what is left of it."""
+    async with origins(connections=1) as o:
+        first = await o.pool.take()
+        waiting = asyncio.ensure_future(o.pool.take())
+        await turns()
+        o.pool.give_back(first)
+        first.drop()
+
+        second = await waiting
+
+        assert second is not first
+        assert second.alive
+        assert 2 == len(o.accepted)
