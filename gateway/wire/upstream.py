@@ -108,6 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._decoder: ChunkedDecoder | None = None
         self._interims = 0
         self._request_sent = True
+        self._bodiless = True
         self._paused = False
         self._tunnel = False
         self.deadline = NEVER
@@ -140,7 +141,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._timeouts = timeouts
         self._head = None
         self._interims = 0
-        self._request_sent = whole
+        self._request_sent = self._bodiless = whole
         self.served += 1
         self.heard = False
         # Until the whole request is sent, the client's own body deadline rules.
@@ -346,6 +347,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._decoder = None
         self.deadline = NEVER
         reusable = head is not None and head.keep_alive and self._request_sent
+        if reusable and not self._bodiless and self._transport is not None:
+            # What the upstream did not take of this body would hold up the next request.
+            reusable = not self._transport.get_write_buffer_size()
         if reusable and not stray and self._transport is not None:
             if self._paused:
                 # The last bytes were too many for the client, not for us.

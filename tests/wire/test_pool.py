@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import UpstreamUnavailable
+from gateway.tasks import spawn
 from gateway.values import Origin, Timeouts, UpstreamSettings
 from gateway.wire.pool import Pool, UpstreamBusy
 from gateway.wire.upstream import UpstreamConnection
@@ -331,15 +332,20 @@ async def test_aborting_closes_the_busy_ones_too():
 
 async def test_who_waits_is_never_given_a_connection_that_closes():
     """It was given back and closed in one read: its slot is what is left of it."""
+    given: list[UpstreamConnection] = []
+
     async with origins(connections=1) as o:
+
+        async def wait() -> None:
+            given.append(await o.pool.take())
+
         first = await o.pool.take()
-        waiting = asyncio.ensure_future(o.pool.take())
+        waiting = spawn(wait(), name="waiting")
         await turns()
         o.pool.give_back(first)
         first.drop()
+        await waiting
 
-        second = await waiting
-
-        assert second is not first
-        assert second.alive
+        assert given[0] is not first
+        assert given[0].alive
         assert 2 == len(o.accepted)

@@ -543,3 +543,21 @@ async def test_it_tells_its_state():
         assert "<UpstreamConnection 7: idle, served 0>" == repr(origin.connection)
         origin.ask()
         assert "<UpstreamConnection 7: busy, served 1>" == repr(origin.connection)
+
+
+async def test_an_origin_that_left_a_body_unread_is_asked_nothing_more():
+    """It answered early: the rest of that body would stand before the next request."""
+
+    async def script(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await asyncio.Event().wait()
+
+    async with line(script) as asked:
+        listener = asked.ask(method="POST", head=GET, whole=False)
+        asked.connection.send(b"x" * 30_000_000)
+        asked.connection.finish_request()
+        await until(lambda: listener.over)
+
+        assert [] == asked.keeper.kept
+        assert "end" == listener.told[-1]
