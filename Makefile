@@ -23,7 +23,7 @@ $(BIN)/pytest: $(BIN)/gateway
 demo: $(BIN)/gateway  ## a gateway, a sandbox of three providers, and lines to paste
 	@exec $(BIN)/gateway demo
 
-test: $(BIN)/pytest  ## every test; under five minutes
+test: $(BIN)/pytest  ## every test; about nine minutes on two cores
 	$(BIN)/pytest
 
 check: $(BIN)/pytest  ## format, lint, types and import contracts
