@@ -6,7 +6,8 @@ Floors (imports go down only; `make check` proves it):
     1  ports, tasks                  what is promised
     2  rules, dialects, config       what is right: pure, no network, clock or log
     3  stores, verifiers, facts,     what is known, and who says so
-       provider_http, gatekeeper
+       breaker, provider_http,       (asking providers, and when not to)
+       gatekeeper
        wire                          bytes: the HTTP/1.1 data plane
     4  fronts, observe, admin        doors and windows
     5  app, server, workers, cli     the one place that wires; processes
