@@ -10,7 +10,7 @@ from gateway.facts.mark_ledger import Book
 from gateway.facts.marks import TokenTerms
 from gateway.revocation import Revocation
 from gateway.values import MarkKind
-from tests.facts.library import Watchman
+from tests.facts.mark_doubles import Watchman
 from tests.stores.groups import sentinels
 from tests.stores.servers import Server, serving
 from tests.wired import configured

@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from gateway.config.units import expected
+
 
 def certificates(file: Path) -> list[x509.Certificate]:
     """Give the certificates (PEM) in a file; none where it holds something else."""
@@ -26,3 +28,18 @@ def belong_together(certificate: Path, key: Path) -> bool:
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return ours == [private.public_key()]
+
+
+def prove_client_pair(client_cert: Path | None, client_key: Path | None) -> None:
+    """Refuse one without the other, and two that do not belong together."""
+    if client_cert is None and client_key is None:
+        return
+    if (
+        client_cert is None
+        or client_key is None
+        or not belong_together(client_cert, client_key)
+    ):
+        raise expected(
+            "a client_cert and the client_key that belongs to it, both PEM and "
+            "the key without a password"
+        )

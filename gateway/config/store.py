@@ -17,7 +17,7 @@ import msgspec
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.config.addresses import IPV6
-from gateway.config.certificates import belong_together
+from gateway.config.certificates import prove_client_pair
 from gateway.config.fields import Model, ReadableFile, SecretText
 from gateway.config.units import expected
 from gateway.config.upstreams import CertificateFile
@@ -190,14 +190,7 @@ class Store(Model):
 
     @model_validator(mode="after")
     def _key_fits(self) -> Self:
-        cert, key = self.client_cert, self.client_key
-        if cert is None and key is None:
-            return self
-        if cert is None or key is None or not belong_together(cert, key):
-            raise expected(
-                "a client_cert and the client_key that belongs to it, both PEM and "
-                "the key without a password"
-            )
+        prove_client_pair(self.client_cert, self.client_key)
         return self
 
     def access(self) -> StoreAccess:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from gateway.config.addresses import Authority, ServerName, Target
-from gateway.config.certificates import belong_together, certificates
+from gateway.config.certificates import certificates, prove_client_pair
 from gateway.config.fields import Count, Model, ReadableFile, Text
 from gateway.config.units import Duration, PositiveDuration, expected
 
@@ -139,12 +139,5 @@ class Upstream(Model):
 
     @model_validator(mode="after")
     def _key_fits(self) -> Self:
-        cert, key = self.client_cert, self.client_key
-        if cert is None and key is None:
-            return self
-        if cert is None or key is None or not belong_together(cert, key):
-            raise expected(
-                "a client_cert and the client_key that belongs to it, both PEM and "
-                "the key without a password"
-            )
+        prove_client_pair(self.client_cert, self.client_key)
         return self

@@ -7,7 +7,7 @@ from gateway.facts.sealed import SealBroken
 from gateway.ports import STORED_LIMIT_BYTES
 from gateway.values import Mark, MarkKind, MarkRecord
 from tests.facts.doubles import OLD_SECRET, SECRET
-from tests.facts.library import Library, Watchman
+from tests.facts.mark_doubles import Library, Watchman
 from tests.fakes import Clock
 
 

@@ -16,7 +16,7 @@ from gateway.facts.mark_stream import (
 from gateway.facts.marks import Marks, TokenTerms
 from gateway.values import LONGEST_CLOCK_SKEW, MarkKind
 from tests.facts.doubles import OLD_SECRET, SECRET
-from tests.facts.library import Library, Watchman
+from tests.facts.mark_doubles import Library, Watchman
 from tests.fakes import Clock
 
 SUBJECT = (MarkKind.SUBJECT, "melon", "ada")

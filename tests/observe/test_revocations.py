@@ -6,7 +6,7 @@ from gateway.facts.marks import Marks
 from gateway.observe.metrics import Metrics
 from gateway.observe.revocations import RevocationLog, watch
 from tests.facts.doubles import SECRET, Tally
-from tests.facts.library import Library
+from tests.facts.mark_doubles import Library
 from tests.wired import EventLog
 
 
