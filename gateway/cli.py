@@ -39,6 +39,7 @@ from gateway.tasks import run_process
 if TYPE_CHECKING:
     from gateway.config.load import Loaded
     from gateway.demo import Ports
+    from gateway.observe.access_log import AccessLog
 
 PORT: Final = click.IntRange(1, 65535)
 
@@ -128,14 +129,13 @@ async def _demo(ports: "Ports", store_url: str) -> None:
 
 async def _serve(loaded: "Loaded", told: str = "") -> None:
     from gateway.app import App, SystemClock  # noqa: PLC0415 -- light commands stay light
-    from gateway.observe.access_log import AccessLog  # noqa: PLC0415
     from gateway.observe.logs import configure  # noqa: PLC0415
     from gateway.server import Server  # noqa: PLC0415
     from gateway.wire.deadlines import Deadlines  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
     log = configure(loaded.config.log.level, sys.stderr, SystemClock())
-    access_log = AccessLog(sys.stdout) if loaded.config.log.access else None
+    access_log = _access_log(loaded)
     loop.set_exception_handler(log.loop_failure)
     for warning in loaded.warnings:
         log.warning("configuration", text=warning)
@@ -156,6 +156,13 @@ async def _serve(loaded: "Loaded", told: str = "") -> None:
         if access_log is not None:
             access_log.close()
         log.close()
+
+
+def _access_log(loaded: "Loaded") -> "AccessLog | None":
+    from gateway.observe.access_log import AccessLog  # noqa: PLC0415
+
+    settings = loaded.config.log
+    return AccessLog(sys.stdout, one_in=settings.sample) if settings.access else None
 
 
 @contextlib.contextmanager

@@ -644,12 +644,42 @@ class MarkRecord(msgspec.Struct, frozen=True, gc=False):
 # --------------------------------------------------------------------- records
 
 
-class Exchange(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+RECORD_NAMES: Final = {
+    "request_id": "gateway.request_id",
+    "started_at": "timestamp",
+    "duration": "http.server.request.duration",
+    "upstream_wait": "gateway.upstream_wait",
+    "method": "http.request.method",
+    "host": "server.address",
+    "path": "url.path",
+    "status": "http.response.status_code",
+    "decision": "gateway.decision",
+    "reason": "gateway.reason",
+    "source": "gateway.source",
+    "route": "gateway.route",
+    "provider": "gateway.provider",
+    "upstream": "gateway.upstream",
+    "client": "gateway.client_id",
+    "peer": "client.address",
+    "scheme": "url.scheme",
+    "request_bytes": "http.request.body.size",
+    "response_bytes": "http.response.body.size",
+    "failure": "gateway.failure",
+}
+"""What the fields of an `Exchange` are called outside: by OpenTelemetry's semantic
+conventions where there is a name for it, else under `gateway.`. Stable: who parses a
+log relies on every one."""
+
+
+class Exchange(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, rename=RECORD_NAMES
+):
     """One request and its answer, told once, at the end, to every observer.
 
     `path` has no query. `duration` is from the first byte of the head to the last
     byte of the answer; `upstream_wait` is the part spent waiting for the upstream's
-    head; `decision` is `allow`, `deny` or `error`. Nothing here is a token.
+    head; `decision` is `allow`, `deny` or `error`. Nothing here is a token. Encoded,
+    its fields have the names of `RECORD_NAMES`.
     """
 
     request_id: str

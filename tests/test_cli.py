@@ -638,7 +638,7 @@ def test_run_serves_until_it_is_told_to_end(good, capfd):
     printed, told = capfd.readouterr()
     events = [json.loads(line) for line in told.splitlines()]
     assert 0 == done.exit_code
-    assert "/nowhere" == json.loads(printed)["path"]
+    assert "/nowhere" == json.loads(printed)["url.path"]
     assert ["configuration", "listening", "draining", "stopped"] == [
         each["event"] for each in events
     ]

@@ -111,6 +111,8 @@ class Log(Model):
 
     access: Flag = True
     """One line for each request."""
+    sample: Count = 1
+    """Of requests that went well (2xx), one in so many has a line; all others do."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level of all other lines."""
 

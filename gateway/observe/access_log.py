@@ -1,17 +1,26 @@
 """Tell every finished exchange in one line. Floor 4: reads records, never fails.
 
-A line is one JSON object in ASCII; its members are the fields of `values.Exchange`,
-by the same names, and stay what they are from release to release:
+A line is one JSON object in ASCII. Its members are the fields of `values.Exchange`,
+under the names of `values.RECORD_NAMES` (OpenTelemetry's semantic conventions for HTTP
+where they have one), and stay what they are from release to release:
 
-    request_id                          the id the client was told
-    started_at, duration, upstream_wait Unix time; seconds
-    method, scheme, host, path          as received; never a query
-    status, request_bytes, response_bytes
-    decision, reason, source            allow, deny or error; why; whose word it was
-    route, provider, upstream           ids in the configuration, empty when unknown
-    client, peer                        the token's client; the address
-    failure                             what broke, in our words
-    worker                              which one, where there are several
+    timestamp                     when it began, Unix time
+    http.server.request.duration  seconds, to the last byte of the answer
+    http.request.method, url.scheme, server.address, url.path
+                                  as received; never a query
+    http.response.status_code     what the client was told; 499: it had gone
+    http.request.body.size, http.response.body.size
+    client.address                behind trusted hops, theirs
+    gateway.request_id            the id the client was told
+    gateway.decision              allow, deny or error
+    gateway.reason                why, in the words of `values.Reason`; ok
+    gateway.source                whose word it was: l1, l2, provider, stale, none
+    gateway.route, gateway.provider, gateway.upstream
+                                  ids in the configuration, empty when unknown
+    gateway.client_id             the client the token was made for
+    gateway.upstream_wait         seconds until the upstream's head
+    gateway.failure               what broke, in our words
+    gateway.worker                which one, where there are several
 
 No token is in a record, and a query is cut off even if a door let one slip. Whatever
 bytes a client sent, JSON escapes keep them inside their string, and ASCII keeps
@@ -23,12 +32,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
+from random import random
 from typing import Final
 
 import msgspec
 
 from gateway.observe.lines import CAPACITY_BYTES, LineWriter, Sink
-from gateway.values import Exchange
+from gateway.values import RECORD_NAMES, Exchange
 
 RECORD_BYTES: Final = 1024
 """What a waiting record is taken to weigh besides its path."""
@@ -38,19 +48,23 @@ _QUERY: Final = re.compile(r"\?|%3[Ff]|;")
 
 _MAY_BEGIN_QUERY: Final = (b"?", b"%3", b";")
 
+_PATH: Final = RECORD_NAMES["path"]
+
 _encoder: Final = msgspec.json.Encoder()
 
 
 class AccessLog:
     """Keeps `ports.Observer`: one line to `sink` per exchange.
 
-    `worker` is the number of one of several processes that write to it.
+    `worker` is the number of one of several processes that write to it. Of what went
+    well (2xx, and nothing broke) one in `one_in` has a line.
     """
 
     def __init__(
         self,
         sink: Sink,
         *,
+        one_in: int = 1,
         capacity_bytes: int = CAPACITY_BYTES,
         worker: int | None = None,
     ) -> None:
@@ -63,6 +77,7 @@ class AccessLog:
             capacity_bytes=capacity_bytes,
             shared=worker is not None,
         )
+        self.one_in = one_in
 
     @property
     def dropped(self) -> int:
@@ -71,11 +86,24 @@ class AccessLog:
 
     def observe(self, exchange: Exchange) -> None:
         """Take note of one finished exchange."""
+        if (
+            self.one_in > 1 and went_well(exchange) and random() * self.one_in >= 1  # noqa: S311 -- no secret
+        ):
+            return
         self._writer.put(exchange)
 
     def close(self, deadline: float = 2.0) -> None:
         """Write what waits, for `deadline` seconds at most; blocks its caller."""
         self._writer.close(deadline)
+
+
+def went_well(exchange: Exchange) -> bool:
+    """Tell whether nobody will ever ask what became of this one."""
+    return (
+        200 <= exchange.status < 300
+        and exchange.decision == "allow"
+        and not exchange.failure
+    )
 
 
 def as_json(exchanges: Sequence[Exchange]) -> bytes:
@@ -102,14 +130,14 @@ def as_text(exchanges: Sequence[Exchange]) -> bytes:
 def _numbered(
     encode: Callable[[Sequence[Exchange]], bytes], worker: int
 ) -> Callable[[Sequence[Exchange]], bytes]:
-    """Add the member `worker` to every line: no line has a line's end within."""
-    end = b',"worker":%d}\n' % worker
+    """Add the member `gateway.worker` to every line: no line has a line's end within."""
+    end = b',"gateway.worker":%d}\n' % worker
     return lambda exchanges: encode(exchanges).replace(b"}\n", end)
 
 
 def _careful(exchange: Exchange) -> bytes:
-    fields = msgspec.structs.asdict(exchange)
-    fields["path"] = _without_query(exchange.path)
+    fields = msgspec.to_builtins(exchange)
+    fields[_PATH] = _without_query(exchange.path)
     return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
 
 

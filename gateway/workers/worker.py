@@ -119,7 +119,9 @@ class Service:
         loop = asyncio.get_running_loop()
         deadlines = Deadlines(loop)
         self._log = configure(config.level, sys.stderr, SystemClock(), worker=number)
-        self._access = AccessLog(sys.stdout, worker=number) if config.access else None
+        self._access: AccessLog | None = None
+        if config.access:
+            self._access = AccessLog(sys.stdout, one_in=config.sample, worker=number)
         loop.set_exception_handler(self._log.loop_failure)
 
         def make_marks(**settings: Any) -> SharedMarks:

@@ -237,7 +237,11 @@ class Gateway:
     def exchanges(self) -> list[dict[str, Any]]:
         """The access log. It is whole only once the process has ended."""
         lines = self.printed()[0].splitlines()
-        return [json.loads(line) for line in lines if line.startswith('{"request_id"')]
+        return [
+            json.loads(line)
+            for line in lines
+            if line.startswith('{"gateway.request_id"')
+        ]
 
     # ----------------------------------------------------------------- questions
 

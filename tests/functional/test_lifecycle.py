@@ -64,9 +64,9 @@ def test_a_signal_lets_a_download_finish(ending, download, lab):
     assert time.monotonic() - begun < 5
     (exchange,) = ending.exchanges()
     assert (200, 2 * MIB, "") == (
-        exchange["status"],
-        exchange["response_bytes"],
-        exchange["failure"],
+        exchange["http.response.status_code"],
+        exchange["http.response.body.size"],
+        exchange["gateway.failure"],
     )
 
 

@@ -240,7 +240,7 @@ def test_curl_comes_by_a_unix_domain_socket(build):
         assert place.socket.is_socket()
 
     assert digest(8) == hashlib.sha256(told.stdout).hexdigest()
-    assert ["unix"] == [each["peer"] for each in place.gateway.exchanges()]
+    assert ["unix"] == [each["client.address"] for each in place.gateway.exchanges()]
     assert not place.socket.exists()
 
 

@@ -276,8 +276,8 @@ def test_the_log_tells_of_every_request(searched):
     lines = [json.loads(line) for line in out.splitlines()]
 
     assert len(lines) >= len(WAYS) * (len(AT_THE_DOOR) + len(MEANT_FOR_THE_UPSTREAM))
-    assert not [line for line in lines if "?" in line["path"]]
-    assert {"allow", "deny", "error"} == {line["decision"] for line in lines}
+    assert not [line for line in lines if "?" in line["url.path"]]
+    assert {"allow", "deny", "error"} == {line["gateway.decision"] for line in lines}
 
 
 def test_no_secret_of_ours_is_told(searched):

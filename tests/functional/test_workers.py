@@ -263,7 +263,7 @@ def test_an_end_under_load_fails_nobody(mode, start, start_lab, lab):
     assert {200, "refused"} <= set(met.met) <= {200, "refused", "closed"}
     assert met.met[200] + 1 == len(exchanges)
     if mode == "workers":
-        assert {1, 2} == {each["worker"] for each in exchanges}
+        assert {1, 2} == {each["gateway.worker"] for each in exchanges}
 
 
 def test_a_second_signal_does_not_wait(ending):

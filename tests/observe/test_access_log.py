@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.observe.access_log import AccessLog, as_json, as_text
-from gateway.values import Exchange
+from gateway.values import RECORD_NAMES, Exchange
 
 EXCHANGE = Exchange(
     request_id="r1",
@@ -55,26 +55,26 @@ def test_the_field_names_are_what_is_documented():
     line = json.loads(as_json([EXCHANGE]))
 
     assert {
-        "request_id": "r1",
-        "started_at": 1_800_000_000.25,
-        "duration": 0.0012,
-        "upstream_wait": 0.001,
-        "method": "GET",
-        "host": "melon.localhost",
-        "path": "/oauth/likes",
-        "status": 403,
-        "decision": "deny",
-        "reason": "insufficient_scope",
-        "source": "l1",
-        "route": "likes-read",
-        "provider": "melon",
-        "upstream": "",
-        "client": "1234",
-        "peer": "127.0.0.1",
-        "scheme": "http",
-        "request_bytes": 0,
-        "response_bytes": 65,
-        "failure": "",
+        "gateway.request_id": "r1",
+        "timestamp": 1_800_000_000.25,
+        "http.server.request.duration": 0.0012,
+        "gateway.upstream_wait": 0.001,
+        "http.request.method": "GET",
+        "server.address": "melon.localhost",
+        "url.path": "/oauth/likes",
+        "http.response.status_code": 403,
+        "gateway.decision": "deny",
+        "gateway.reason": "insufficient_scope",
+        "gateway.source": "l1",
+        "gateway.route": "likes-read",
+        "gateway.provider": "melon",
+        "gateway.upstream": "",
+        "gateway.client_id": "1234",
+        "client.address": "127.0.0.1",
+        "url.scheme": "http",
+        "http.request.body.size": 0,
+        "http.response.body.size": 65,
+        "gateway.failure": "",
     } == line
 
 
@@ -87,7 +87,7 @@ def test_an_exchange_becomes_a_line_of_json(tmp_path):
         log.close()
     lines = (tmp_path / "access.log").read_text().splitlines()
 
-    assert ["r1", "r2"] == [json.loads(line)["request_id"] for line in lines]
+    assert ["r1", "r2"] == [json.loads(line)["gateway.request_id"] for line in lines]
     assert 0 == log.dropped
 
 
@@ -110,6 +110,32 @@ def test_a_permit_on_a_terminal_tells_where_the_facts_came_from():
     line = as_text([exchange(decision="allow", reason="", route="", status=200)])
 
     assert b"allow l1 - 1.2ms\n" in line
+
+
+def test_what_went_well_may_be_sampled_and_nothing_else(tmp_path):
+    """Whoever asks why finds the line: refusals, failures and what broke have one."""
+    well = exchange(status=200, decision="allow", reason="ok")
+    others = [
+        EXCHANGE,
+        exchange(status=200, decision="allow", failure="cut"),
+        exchange(status=304, decision="allow"),
+        exchange(status=502, decision="allow"),
+    ]
+    with (tmp_path / "access.log").open("wb") as sink:
+        log = AccessLog(sink, one_in=50)
+        for each in (*others, *[well] * 1000):
+            log.observe(each)
+        log.close()
+    count = len((tmp_path / "access.log").read_text().splitlines()) - len(others)
+
+    assert 1 <= count <= 100
+    assert 0 == log.dropped
+
+
+def test_every_field_has_a_name_outside():
+    """One that is forgotten would come out by the name it has within."""
+    assert EXCHANGE.__struct_fields__ == tuple(RECORD_NAMES)
+    assert len(RECORD_NAMES) == len({*RECORD_NAMES.values()})
 
 
 @pytest.mark.parametrize("render", [as_json, as_text])
@@ -149,7 +175,10 @@ def test_whatever_was_received_is_one_parsable_line(requests):
     assert [
         (re.split(r"\?|%3[fF]|;", path)[0], host, client)
         for path, host, client in requests
-    ] == [(line["path"], line["host"], line["client"]) for line in told]
+    ] == [
+        (line["url.path"], line["server.address"], line["gateway.client_id"])
+        for line in told
+    ]
 
 
 @given(st.lists(st.characters(categories=["Cs"]), min_size=1))
@@ -157,7 +186,7 @@ def test_bytes_that_are_no_text_are_escaped(paths):
     """A lone surrogate is a JSON escape, not a crash of the log."""
     lines = as_json([exchange(path=path) for path in paths]).splitlines()
 
-    assert paths == [json.loads(line)["path"] for line in lines]
+    assert paths == [json.loads(line)["url.path"] for line in lines]
 
 
 def test_what_waits_is_bounded_in_bytes(tmp_path):
@@ -180,6 +209,6 @@ def test_one_of_several_processes_says_which(tmp_path):
         log.close()
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
 
-    assert [3, 3, 3] == [line.pop("worker") for line in lines]
+    assert [3, 3, 3] == [line.pop("gateway.worker") for line in lines]
     assert json.loads(as_json([EXCHANGE])) == lines[0]
-    assert awkward.path == lines[1]["path"]
+    assert awkward.path == lines[1]["url.path"]
