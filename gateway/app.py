@@ -42,6 +42,8 @@ from gateway.facts.grants import Grants
 from gateway.facts.marks import Marks, TokenTerms
 from gateway.facts.renewals import Renewals
 from gateway.facts.shared import CacheResources
+from gateway.fronts.counsel import Counsel
+from gateway.fronts.forward_auth import ForwardAuth
 from gateway.fronts.logout import Logouts, Notary
 from gateway.fronts.oauth import Guards, TokenEndpoint
 from gateway.fronts.proxy import ProxyFront
@@ -55,6 +57,7 @@ from gateway.observe.upstreams import UpstreamLog, UpstreamMetrics
 from gateway.ports import FlightLock, Observer, Store, Verifier, VerifierContext
 from gateway.provider_http import ProviderClient
 from gateway.revocation import Revocation
+from gateway.rules.engine_headers import EngineHeaders
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
 from gateway.rules.routing import Routes
@@ -149,6 +152,12 @@ class App:
         self.reception = Reception(self.clock, (self.metrics, *observers))
         self.front = ProxyFront(
             self._setup(), self.reception, connection_limit=self.limits.connections
+        )
+        self.counsel = Counsel(lambda: self.front.setup, self.reception)
+        self.forward_auth = ForwardAuth(
+            self.counsel,
+            peers=TrustedProxies(config.trusted_peers),
+            hops=TrustedProxies((*config.trusted_peers, *config.trusted_proxies)),
         )
         self.marks.alert = self.front.end_revoked
         self.explainer = Explanations(self._judged)
@@ -271,6 +280,7 @@ class App:
             pools=self.pools,
             dialects=self._dialects,
             proxies=TrustedProxies(self.config.trusted_proxies),
+            engines=EngineHeaders(self._headers),
         )
 
     def _renewals(self) -> Renewals:

@@ -13,10 +13,13 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from aiohttp import web
+
 from gateway.app import App
 from gateway.config.addresses import Address, UnixAddress
 from gateway.config.listeners import Tls
 from gateway.errors import GatewayError
+from gateway.fronts.bounded import BoundedSite
 from gateway.rules.forwarded import TrustedProxies
 from gateway.tasks import spawn
 from gateway.wire.deadlines import Deadlines
@@ -25,6 +28,10 @@ from gateway.wire.entrance import REFUSALS, Entrance
 from gateway.wire.tls import Certificates, TlsSettings, TlsUnusable
 
 BACKLOG: Final = 1024
+
+_OWN_BYTES: Final = 256
+_OWN_HEADERS: Final = 28
+"""What a question has beside the request it is about."""
 
 SOCKET_MODE: Final = 0o660
 """Who may connect to a Unix domain socket: its owner and group."""
@@ -113,17 +120,7 @@ class Door:
         if isinstance(self.address, UnixAddress):
             self._file = SocketFile(Path(self.address.host))
             return [self._file.socket]
-        loop, bound = asyncio.get_running_loop(), list[socket.socket]()
-        # A name such as localhost may stand for an address of each family.
-        found = await loop.getaddrinfo(*self.address, type=socket.SOCK_STREAM)
-        try:
-            for family, *_, address in dict.fromkeys(found):
-                bound.append(socket.create_server(address, family=family))
-        except OSError:
-            for each in bound:
-                each.close()
-            raise
-        return bound
+        return await _bind(self.address)
 
     async def _serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -176,6 +173,84 @@ class Door:
                 lambda: certificates.not_after,
             )
             watch("tls_last_reload_successful", lambda: certificates.well)
+
+
+async def _bind(address: Address) -> list[socket.socket]:
+    """Bind it; a name such as localhost may stand for an address of each family."""
+    loop, bound = asyncio.get_running_loop(), list[socket.socket]()
+    found = await loop.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    try:
+        for family, *_, where in dict.fromkeys(found):
+            bound.append(socket.create_server(where, family=family))
+    except OSError:
+        for each in bound:
+            each.close()
+        raise
+    return bound
+
+
+class DecisionDoor:
+    """The listener of one process at which engines ask over HTTP."""
+
+    def __init__(self, app: App, address: Address) -> None:
+        self._app = app
+        self.address = address
+        """Where it is: of port 0, once open, the port that the system chose."""
+        self.sockets: list[socket.socket] = []
+        """What listens; empty before it is open, and after it was closed."""
+        self._sites: list[BoundedSite] = []
+        self._runner = web.ServerRunner(
+            web.Server(app.forward_auth.handle, handler_cancellation=True),
+            shutdown_timeout=1,
+        )
+
+    def __repr__(self) -> str:
+        return f"<DecisionDoor {self.address}: {len(self)} connections>"
+
+    def __len__(self) -> int:
+        """Count the open connections."""
+        server = self._runner.server
+        return 0 if server is None else len(server.connections)
+
+    async def open(self, inherited: socket.socket | None = None) -> None:
+        """Let engines in, by a socket of one's own or one that was inherited."""
+        limits = self._app.limits
+        await self._runner.setup()
+        bound = await _bind(self.address) if inherited is None else [inherited]
+        self.sockets = bound
+        for listener in bound:
+            site = BoundedSite(
+                self._runner,
+                *self.address,
+                door=listener,
+                connections=limits.connections,
+                head_seconds=limits.idle_timeout,
+                # The target and the head of another request are in this one's.
+                max_line_size=limits.target_bytes + _OWN_BYTES,
+                max_field_size=limits.header_bytes,
+                max_headers=limits.header_count + _OWN_HEADERS,
+                auto_decompress=False,
+            )
+            await site.start()
+            self._sites.append(site)
+        port = self.sockets[0].getsockname()[1]
+        self.address = self.address._replace(port=port)
+
+    def last_call(self) -> None:
+        """Make every coming answer the last of its connection."""
+        self._app.forward_auth.closing = True
+
+    async def drain(self) -> None:
+        """Let nobody in any more, and close the connections on which nobody asks."""
+        self.sockets = []
+        for site in self._sites:
+            await site.stop()
+            site.close_idle()
+
+    async def close(self) -> None:
+        """Cut what is left."""
+        self.sockets = []
+        await self._runner.cleanup()
 
 
 class SocketFile:

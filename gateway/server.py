@@ -27,7 +27,7 @@ from gateway.config.addresses import Address
 from gateway.errors import GatewayError
 from gateway.fronts.bounded import BoundedSite
 from gateway.fronts.status import status_app
-from gateway.listeners import Door
+from gateway.listeners import DecisionDoor, Door
 from gateway.tasks import spawn
 from gateway.wire.deadlines import Deadlines
 
@@ -92,6 +92,7 @@ class Server:
         self._deadlines = deadlines
         self._windows = Windows()
         self._door: Door | None = None
+        self._authz: DecisionDoor | None = None
         self._checking: asyncio.Task[None] | None = None
         self._store_up = True
         self._stop = asyncio.Event()
@@ -132,20 +133,25 @@ class Server:
             hosts=(listen.admin.host,),
         )
         await self._windows.open("admin", listen.admin, admin)
-        await self.open_door()
+        await self.open_doors({})
         told = {name: str(address) for name, address in self.addresses.items()}
         app.log.info("listening", **told)
 
-    async def open_door(self, inherited: socket.socket | None = None) -> None:
-        """Let clients in, by a socket of one's own or one that was inherited."""
+    async def open_doors(self, inherited: Mapping[str, socket.socket]) -> None:
+        """Let clients and engines in, by sockets of one's own where none is inherited."""
         app, listen = self._app, self._app.config.listen
         self._store_up = await app.store_answers()
         await app.start()
         self._checking = spawn(self._watch_store(), name="watch-store")
         self._door = Door(app, self._deadlines)
         with clear("proxy", listen.proxy):
-            await self._door.open(inherited)
+            await self._door.open(inherited.get("proxy"))
         self.addresses["proxy"] = self._door.address
+        if listen.authz is not None:
+            self._authz = DecisionDoor(app, listen.authz)
+            with clear("authz", listen.authz):
+                await self._authz.open(inherited.get("authz"))
+            self.addresses["authz"] = self._authz.address
         self._opened = True
 
     async def _watch_store(self) -> None:
@@ -190,19 +196,26 @@ class Server:
         if self._door is not None:
             for each in self._door.sockets:
                 turn_away(each)
+        if self._authz is not None:
+            self._authz.last_call()
+            for asked in self._authz.sockets:
+                turn_away(asked)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
                 await self._let_arrive()
                 if self._door is not None:
                     self._door.close()
                 self._app.front.drain()
+                if self._authz is not None:
+                    await self._authz.drain()
                 # Polled: it ends in two ways, and only while the process ends.
                 while self._somebody_here() and not self._hurry.is_set():  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
     def _somebody_here(self) -> bool:
         arriving = 0 if self._door is None else self._door.arriving
-        return bool(len(self._app.front) or arriving)
+        asking = 0 if self._authz is None else len(self._authz)
+        return bool(len(self._app.front) or arriving or asking)
 
     async def _let_arrive(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -215,6 +228,8 @@ class Server:
             self._door.abort()
         cut = self._app.reception.in_flight
         self._app.front.abort()
+        if self._authz is not None:
+            await self._authz.close()
         if self._checking is not None:
             self._checking.cancel()
         await self._windows.close()

@@ -94,6 +94,11 @@ class Reason(enum.StrEnum):
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_BUSY = "upstream_busy"
     UPSTREAM_TIMEOUT = "upstream_timeout"
+    # Doors at which engines ask
+    UNTRUSTED_PEER = "untrusted_peer"
+    BAD_QUESTION = "bad_question"
+    WRONG_DOOR = "wrong_door"
+    DECISION_CHANGED = "decision_changed"
     # The message itself
     BAD_MESSAGE = "bad_message"
     BAD_TARGET = "bad_target"
@@ -665,6 +670,7 @@ RECORD_NAMES: Final = {
     "request_bytes": "http.request.body.size",
     "response_bytes": "http.response.body.size",
     "failure": "gateway.failure",
+    "door": "gateway.door",
 }
 """What the fields of an `Exchange` are called outside: by OpenTelemetry's semantic
 conventions where there is a name for it, else under `gateway.`. Stable: who parses a
@@ -678,8 +684,9 @@ class Exchange(
 
     `path` has no query. `duration` is from the first byte of the head to the last
     byte of the answer; `upstream_wait` is the part spent waiting for the upstream's
-    head; `decision` is `allow`, `deny` or `error`. Nothing here is a token. Encoded,
-    its fields have the names of `RECORD_NAMES`.
+    head; `decision` is `allow`, `deny` or `error`. `door` is where it was asked for: at
+    the proxy, which answers the client, or at one where an engine asks for a decision.
+    Nothing here is a token. Encoded, its fields have the names of `RECORD_NAMES`.
     """
 
     request_id: str
@@ -702,3 +709,4 @@ class Exchange(
     request_bytes: int
     response_bytes: int
     failure: str = ""
+    door: str = "proxy"

@@ -12,10 +12,12 @@ import aiohttp
 import pytest
 
 from gateway.app import App
-from gateway.listeners import CannotOpen, Door, SocketFile
+from gateway.config.addresses import Address
+from gateway.listeners import CannotOpen, DecisionDoor, Door, SocketFile
 from gateway.tasks import running
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.tls import TlsUnusable
+from gateway.workers.parent import bind
 from tests.wire.harness import Upstream, repeats, until
 from tests.wire.pki import Pki
 from tests.wired import EventLog, configured
@@ -422,3 +424,56 @@ async def test_a_balancer_may_come_by_the_unix_domain_socket(tmp_path, path):
         assert 1 == place.app.metrics_registry.get_sample_value(
             "gateway_connections_refused_total", {"reason": "proxy_header"}
         )
+
+
+# ---------------------------------------------------------------- the decision door
+
+
+@asynccontextmanager
+async def deciding(
+    folder: Path, inherited: socket.socket | None = None, more: str = ""
+) -> AsyncIterator[DecisionDoor]:
+    """Open the decision door."""
+    async with placed('authz: "127.0.0.1:0"', folder, more) as place:
+        address = place.app.config.listen.authz
+        assert address is not None
+        door = DecisionDoor(place.app, address)
+        await door.open(inherited)
+        try:
+            yield door
+        finally:
+            await door.close()
+
+
+async def decided(door: DecisionDoor, target: str, **headers: str) -> int:
+    """Ask as nginx does; gives the status."""
+    told = {"X-Original-URI": target, "X-Original-Method": "GET", "Host": "h"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"http://{door.address}/nginx", headers={**told, **headers}) as answer,
+    ):
+        return answer.status
+
+
+async def test_a_question_may_be_as_long_as_the_request_it_is_about(tmp_path):
+    """The engine took the request: to choke on it here would refuse a good one."""
+    long, longer = "/song?" + "a" * 8_000, "b" * 20_000
+    async with deciding(tmp_path) as door:
+        assert 200 == await decided(door, long, **{"X-Cookies": longer})
+        await until(lambda: not len(door))
+        assert f"<DecisionDoor {door.address}: 0 connections>" == repr(door)
+
+
+async def test_a_question_without_end_is_not_read(tmp_path):
+    """It has the bounds of a request."""
+    async with deciding(tmp_path, more="limits: {headers: 1KiB}") as door:
+        assert 400 == await decided(door, "/song", **{"X-Cookies": "b" * 2_000})
+
+
+async def test_the_decision_door_can_be_inherited(tmp_path):
+    """As the clients' is, by one of several workers."""
+    with bind(Address("127.0.0.1", 0)) as socket_of_the_parent:
+        place = socket_of_the_parent.getsockname()
+        async with deciding(tmp_path, socket_of_the_parent.dup()) as door:
+            assert place == tuple(door.address)
+            assert 200 == await decided(door, "/song")

@@ -549,3 +549,64 @@ async def test_what_was_never_opened_can_be_closed(tmp_path):
         await server.drain()
 
     assert not server.started
+
+
+# ------------------------------------------------------------------ the decision door
+
+ASKED = {"X-Original-URI": "/song", "X-Original-Method": "GET", "Host": "h"}
+
+
+def asking(port: int = 0) -> str:
+    """Write a configuration with a decision door."""
+    places = {"proxy": 0, "status": 0, "admin": 0, "authz": port}
+    told = (f'{name}: "127.0.0.1:{place}"' for name, place in places.items())
+    return f"listen: {{{', '.join(told)}}}\n" + public()
+
+
+async def test_engines_ask_where_it_is_configured(tmp_path):
+    """And nowhere by default: nobody opens a port for what is not wanted."""
+    async with serving(public(), tmp_path) as (server, _):
+        assert "authz" not in server.addresses
+    async with serving(asking(), tmp_path) as (server, _):
+        status, _text = await told(server, "authz", "/nginx", headers=ASKED)
+
+        assert 200 == status
+
+    listened = [each for each in events(tmp_path) if each["event"] == "listening"]
+    assert str(server.addresses["authz"]) == listened[-1]["authz"]
+
+
+async def test_a_busy_decision_port_is_told_too(tmp_path, busy):
+    """By its name in the configuration."""
+    async with built(asking(busy), tmp_path) as (server, _):
+        with pytest.raises(CannotListen, match=r"listen\.authz: cannot listen on"):
+            await server.start()
+
+
+async def test_an_engine_is_answered_to_the_end(tmp_path):
+    """On the connection it has: once more, and told to come no more."""
+    question = "".join(f"{name}: {value}\r\n" for name, value in ASKED.items())
+    line = f"GET /nginx HTTP/1.1\r\n{question}\r\n".encode()
+    async with serving(asking(), tmp_path) as (server, _):
+        place = server.addresses["authz"]
+        idle_reader, idle = await asyncio.open_connection(*place)
+        reader, writer = await asyncio.open_connection(*place)
+        idle.write(line)
+        assert (
+            b"connection: close"
+            not in (await idle_reader.readuntil(b"\r\n\r\n")).lower()
+        )
+        draining = spawn(server.drain(), name="drain")
+        await until(lambda: server.draining)
+        writer.write(line)
+        async with asyncio.timeout(5):
+            last = await reader.read()
+            rest = await idle_reader.read()
+            await draining
+        writer.close()
+        idle.close()
+
+        assert last.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nconnection: close\r\n" in last.lower()
+        assert b"" == rest
+        assert refuses(place.port)

@@ -133,6 +133,12 @@ def _door(case: Case) -> None:
                 ("trusted_proxies", number),
                 f"expected a network, since listen.proxy is {listen.proxy}",
             )
+    for number, peers in enumerate(case.config.trusted_peers):
+        if peers == "unix":
+            case.report.problem(
+                ("trusted_peers", number),
+                "expected a network, since engines ask over TCP",
+            )
 
 
 def _store(case: Case) -> None:

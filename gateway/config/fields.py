@@ -182,7 +182,7 @@ def _as_read_by(parse: Callable[[str], T]) -> Callable[[object], T]:
 
 _WITH_A_MEANING: Final = re.compile(
     "authorization|connection|content-.*|cookie|expect|forwarded|host|keep-alive|"
-    "proxy-.*|referer|te|trailer|transfer-encoding|upgrade|via|x-forwarded-.*"
+    "proxy-.*|referer|te|trailer|transfer-encoding|upgrade|via|x-forwarded-.*|x-gateway-.*"
 )
 
 

@@ -74,3 +74,5 @@ class Listen(Model):
     """/livez, /readyz, /startupz and /metrics, without authentication."""
     admin: ListenAddress = Address("127.0.0.1", 9091)
     """/api/explain and /api/revocations."""
+    authz: ListenAddress | None = None
+    """Where nginx, Traefik, Caddy and Envoy ask for decisions; not opened by default."""

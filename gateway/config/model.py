@@ -6,7 +6,7 @@ is imported here. A docstring under a key is its description in the JSON schema.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
 from gateway.config.addresses import (
     CorsOrigin,
     TrustedNetwork,
+    parse_network,
 )
 from gateway.config.fields import (
     PLAIN_HTTP,
@@ -345,6 +346,8 @@ def _few(number: int) -> int:
     return number
 
 
+LOOPBACK: Final = (parse_network("127.0.0.0/8"), parse_network("::1/128"))
+
 LongSecret = Annotated[Secret, SecretString(32)]
 Secrets = Annotated[
     tuple[LongSecret, ...], Field(min_length=1), BeforeValidator(_listed), OneOrMore()
@@ -366,6 +369,8 @@ class Config(Model):
     admin: Admin = Admin()
     trusted_proxies: tuple[TrustedNetwork, ...] = ()
     """Networks whose X-Forwarded-For and -Proto are believed."""
+    trusted_peers: tuple[TrustedNetwork, ...] = LOOPBACK
+    """Networks of the engines that may ask for decisions; loopback by default."""
     limits: Limits = Limits()
     timeouts: ClientTimeouts = ClientTimeouts()
     drain: Drain = Drain()

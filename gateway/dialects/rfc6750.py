@@ -152,6 +152,20 @@ PHRASES: Final[Mapping[Reason, Phrase]] = {
     Reason.UPSTREAM_TIMEOUT: plain(
         504, "gateway_timeout", "The upstream server did not answer in time"
     ),
+    # Doors at which engines ask
+    Reason.UNTRUSTED_PEER: plain(
+        403, "access_denied", "The peer may not ask for decisions"
+    ),
+    Reason.BAD_QUESTION: plain(
+        400, "invalid_request", "The question about the request is malformed"
+    ),
+    # RFC 9110 §15.5.20
+    Reason.WRONG_DOOR: plain(
+        421, "misdirected_request", "The resource is not served through this door"
+    ),
+    Reason.DECISION_CHANGED: plain(
+        503, "temporarily_unavailable", "The decision has changed, try again"
+    ),
     # The message itself
     Reason.BAD_MESSAGE: plain(400, "invalid_request", "The message is malformed"),
     Reason.BAD_TARGET: plain(400, "invalid_request", "The target is malformed"),

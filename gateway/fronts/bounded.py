@@ -7,6 +7,7 @@ connection's begin or its last answer, however the bytes drip.
 """
 
 import asyncio
+import socket
 from typing import Any, Final
 
 from aiohttp import web
@@ -28,8 +29,13 @@ class BoundedSite(web.BaseSite):
         *,
         connections: int = CONNECTIONS,
         head_seconds: float = HEAD_SECONDS,
+        door: socket.socket | None = None,
+        **options: Any,
     ) -> None:
+        """`door` is a bound socket to listen on instead; `options` are aiohttp's."""
         super().__init__(runner)
+        self._door = door
+        self._options = options
         self._place = (host, port)
         self._connections = connections
         self._head_seconds = head_seconds
@@ -44,7 +50,18 @@ class BoundedSite(web.BaseSite):
         """Open it; raises `OSError`."""
         await super().start()
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._handler, *self._place)
+        if self._door is None:
+            self._server = await loop.create_server(self._handler, *self._place)
+        else:
+            self._server = await loop.create_server(self._handler, sock=self._door)
+
+    def close_idle(self) -> None:
+        """Close every connection, those in use after their answer."""
+        for each in (
+            () if self._runner.server is None else self._runner.server.connections
+        ):
+            if isinstance(each, _Handler):
+                each.close_when_idle()
 
     def _handler(self) -> "_Handler":
         server = self._runner.server
@@ -56,6 +73,7 @@ class BoundedSite(web.BaseSite):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=self._head_seconds,
             access_log=None,
+            **self._options,
         )
 
 
@@ -73,6 +91,14 @@ class _Handler(web.RequestHandler):
         there = [] if self._manager is None else self._manager.connections
         if len(there) > self._limit:
             _abort_first(there)
+
+    def close_when_idle(self) -> None:
+        """Close now, or once the request under way is answered."""
+        # aiohttp's own `close` leaves the transport of an idle connection open.
+        if self._waiter is not None:
+            self.force_close()
+        else:
+            self.close()
 
     def handle_error(
         self,

@@ -15,9 +15,11 @@ import msgspec
 from gateway.fronts.oauth import Guards
 from gateway.gatekeeper import Gatekeeper
 from gateway.ports import Clock, Dialect, Observer
+from gateway.rules.cors import cors_headers
+from gateway.rules.engine_headers import EngineHeaders
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
-from gateway.values import Exchange
+from gateway.values import Answer, Denial, Exchange, RequestHead
 from gateway.wire.pool import Pool
 
 
@@ -30,6 +32,16 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     pools: Mapping[str, Pool]
     dialects: Mapping[str, Dialect]
     proxies: TrustedProxies
+    engines: EngineHeaders
+
+    def word(self, denial: Denial, head: RequestHead | None) -> Answer:
+        """Word a denial; a page of another origin may read it where it may call."""
+        answer = self.dialects[denial.dialect].answer(denial)
+        route = denial.route
+        if route is None or route.cors is None or head is None:
+            return answer
+        headers = (*answer.headers, *cors_headers(route, head))
+        return msgspec.structs.replace(answer, headers=headers)
 
 
 class Reception:

@@ -9,8 +9,6 @@ connection nothing here awaits or makes a task.
 import asyncio
 from typing import Final
 
-import msgspec
-
 from gateway.fronts.reception import Reception, Setup
 from gateway.gatekeeper import Pending
 from gateway.rules.cors import cors_headers
@@ -49,8 +47,8 @@ _QUERY: Final = TokenPlace.QUERY
 _NOBODY: Final = Source.NONE
 # TRACE sends the client's credentials back (RFC 9110 §9.3.8); CONNECT asks for a
 # tunnel through us, whatever its target looks like (§9.3.6).
-_NEVER_RELAYED: Final = frozenset({"TRACE", "CONNECT"})
-_DECISIONS: Final = {
+NEVER_RELAYED: Final = frozenset({"TRACE", "CONNECT"})
+DECISIONS: Final = {
     Reason.PROVIDER_UNAVAILABLE: "error",
     Reason.REVOCATIONS_UNKNOWN: "error",
     Reason.LOGOUT_NOT_KEPT: "error",
@@ -145,7 +143,7 @@ class Visit:
             self.setup.guards.guard(self, permit)
 
     def _request_head(self, parsed: ParsedHead) -> RequestHead | Reason:
-        if parsed.method in _NEVER_RELAYED:
+        if parsed.method in NEVER_RELAYED:
             return Reason.METHOD_NOT_ALLOWED
         raw, notes = parsed.target, parsed.notes
         if raw.startswith(b"/"):
@@ -324,13 +322,10 @@ class Visit:
         if self.connection.gone:
             self._end_gone(failure or "client gone")
             return
-        answer = self.setup.dialects[denial.dialect].answer(denial)
-        if denial.route is not None and denial.route.cors is not None and self.head:
-            cors = cors_headers(denial.route, self.head)
-            answer = msgspec.structs.replace(answer, headers=(*answer.headers, *cors))
+        answer = self.setup.word(denial, self.head)
         self._end(
             answer.status,
-            _DECISIONS.get(denial.reason, "deny"),
+            DECISIONS.get(denial.reason, "deny"),
             denial.reason,
             denial=denial,
             response_bytes=0 if self.connection.bodiless else len(answer.body),

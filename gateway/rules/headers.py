@@ -50,7 +50,7 @@ _HOP_BY_HOP: Final = frozenset(
 )
 _HOP_BY_HOP_PREFIX: Final = b"proxy-"
 # Whatever claims another method or target than the one that was judged.
-_SECOND_OPINIONS: Final = frozenset(
+SECOND_OPINIONS: Final = frozenset(
     {
         b"x-http-method",
         b"x-http-method-override",
@@ -74,14 +74,18 @@ _RESET: Final = frozenset(
         b"x-request-id",
     }
 )
-_RESET_PREFIX: Final = b"x-auth-"
+IDENTITY_PREFIX: Final = b"x-auth-"
+OWN_PREFIX: Final = b"x-gateway-"
+"""Of what an engine is told beside identity (`rules.engine_headers`)."""
+_NEVER_PASSING: Final = (_HOP_BY_HOP_PREFIX, IDENTITY_PREFIX, OWN_PREFIX)
 _RESET_FROM_UPSTREAM: Final = frozenset({b"content-length", b"x-request-id"})
 # True only from the mouth of a trusted proxy.
 _FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
 _FORWARDED_PREFIX: Final = b"x-forwarded-"
 
 _STALE: Final = Source.STALE
-_OUTLIVED: Final[Header] = (b"x-auth-stale", b"1")
+STALE_NAME: Final = b"x-auth-stale"
+_OUTLIVED: Final[Header] = (STALE_NAME, b"1")
 _OUTLIVED_LINE: Final = header_lines([_OUTLIVED])
 
 _CORS_ORIGIN: Final = b"access-control-allow-origin"
@@ -105,7 +109,8 @@ _PUBLIC: Final = Access.PUBLIC
 _QUERY: Final = TokenPlace.QUERY
 
 
-def _fold(name: bytes) -> bytes:
+def fold(name: bytes) -> bytes:
+    """Give what CGI and its heirs make of a name: all but letters and digits is `-`."""
     return _FOLDED.sub(b"-", name)
 
 
@@ -149,9 +154,11 @@ class HeaderRules:
         self._claims = identity.claims
         self._limit_bytes = identity.limit_bytes
         claims = (name for name, _ in identity.claims)
-        self._identity_names = frozenset(
-            map(_fold, filter(None, (*fields.values(), identity.scopes, *claims)))
+        self.identity_names: tuple[bytes, ...] = tuple(
+            filter(None, (*fields.values(), identity.scopes, *claims))
         )
+        """The headers that tell who calls, as they are configured."""
+        self._identity_names = frozenset(map(fold, self.identity_names))
         self._from_client = _Passes(self._passes_from_client)
         self._from_proxy = _Passes(self._passes_from_proxy)
         self._from_upstream = _Passes(_passes_from_upstream)
@@ -301,7 +308,7 @@ class HeaderRules:
         return kept
 
     def _passes_from_client(self, name: bytes) -> bool:
-        folded = _fold(name)
+        folded = fold(name)
         return (
             self._passes_from_proxy(name)
             and folded not in _FORWARDED
@@ -309,14 +316,14 @@ class HeaderRules:
         )
 
     def _passes_from_proxy(self, name: bytes) -> bool:
-        folded = _fold(name)
+        folded = fold(name)
         return (
             b"_" not in name
             and folded not in _HOP_BY_HOP
-            and folded not in _SECOND_OPINIONS
+            and folded not in SECOND_OPINIONS
             and folded not in _RESET
             and folded not in self._identity_names
-            and not folded.startswith((_HOP_BY_HOP_PREFIX, _RESET_PREFIX))
+            and not folded.startswith(_NEVER_PASSING)
         )
 
     def _identity(self, permit: Permit) -> tuple[list[Header] | None, bytes]:

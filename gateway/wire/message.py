@@ -215,7 +215,7 @@ def read_request_head(data: bytes, *, count_limit: int) -> ParsedHead | Reason:
     del lines[0], lines[-2:]
     if len(lines) > count_limit:
         return Reason.HEADERS_TOO_LARGE
-    if not data.isascii() and not _is_utf8(data):
+    if not data.isascii() and not is_utf8(data):
         return Reason.BAD_MESSAGE
     return _request(parts[0].decode(), parts[1], lines, http10=version[-1] == 0x30)
 
@@ -374,7 +374,8 @@ def _response(
     )
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
+    """Tell whether all readers agree on what these bytes of a head say."""
     # Bytes are passed on unchanged, but lone ones (`\x85`, `\xa0`, `\xff`) are white
     # space or nothing to some parsers: SECURITY §0, item 16.
     try:

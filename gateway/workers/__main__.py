@@ -1,4 +1,4 @@
-"""Run a worker: `python -m gateway.workers --number=N --link=FD --door=FD`. Floor 5."""
+"""Run a worker: `python -m gateway.workers --number=N --link=FD --proxy=FD`. Floor 5."""
 
 import argparse
 import signal
@@ -8,9 +8,14 @@ from gateway.tasks import run_process
 from gateway.workers.worker import Worker
 
 
-async def main(number: int, link: int, door: int) -> None:
-    """Live by what was inherited from the parent."""
-    await Worker(socket.socket(fileno=link), socket.socket(fileno=door), number).live()
+async def main(number: int, link: int, **doors: int | None) -> None:
+    """Live by what was inherited from the parent: the link, and what there is to open."""
+    inherited = {
+        name: socket.socket(fileno=number)
+        for name, number in doors.items()
+        if number is not None
+    }
+    await Worker(socket.socket(fileno=link), inherited, number).live()
 
 
 if __name__ == "__main__":
@@ -18,6 +23,7 @@ if __name__ == "__main__":
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="gateway.workers", description=__doc__)
-    for name in ("number", "link", "door"):
+    for name in ("number", "link", "proxy"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--authz", type=int)
     run_process(main(**vars(parser.parse_args())))

@@ -50,7 +50,9 @@ class Parent:
         self._begun = False
         self._tasks: list[asyncio.Task[None]] = []
         self._posts: list[Post] = []
-        self._address = config.listen.proxy
+        self._addresses = {"proxy": config.listen.proxy}
+        if config.listen.authz is not None:
+            self._addresses["authz"] = config.listen.authz
         clock = SystemClock()
         terms = {
             name: TokenTerms(lifetime=provider.token_lifetime)
@@ -67,7 +69,7 @@ class Parent:
             build=Build(loaded.document, str(loaded.base)),
             marks=marks.list,
             hear=self._hear,
-            bind=lambda: bind(self._address),
+            bind=self._bind,
             left=self._scraper.gone.add,
             log=log,
             clock=clock,
@@ -102,9 +104,9 @@ class Parent:
         Raises `CannotListen`, or what keeps a worker from its start.
         """
         listen = self._config.listen
-        doors = self._take_port()
+        doors = self._take_ports()
         self._posts += [
-            Post(number, door, self._house) for number, door in enumerate(doors, 1)
+            Post(number, each, self._house) for number, each in enumerate(doors, 1)
         ]
         status = status_app(self, self._scraper.registry)
         await self._windows.open("status", listen.status, status)
@@ -122,18 +124,28 @@ class Parent:
             self._revocation.start(), *(post.started for post in self._posts)
         )
         self._begun = True
-        self.addresses["proxy"] = self._address
+        self.addresses |= self._addresses
         told = {name: str(address) for name, address in self.addresses.items()}
         self._log.info("listening", **told)
 
-    def _take_port(self) -> list[socket.socket]:
-        """Bind a socket for each worker; nobody else has the port."""
-        with clear("proxy", self._address):
-            # Without SO_REUSEPORT: we would share the port with another gateway.
-            with bind(self._address, alone=True) as probe:
-                port: int = probe.getsockname()[1]
-            self._address = self._address._replace(port=port)
-            return [bind(self._address) for _ in range(self._config.workers)]
+    def _take_ports(self) -> list[dict[str, socket.socket]]:
+        """Bind the sockets of each worker; nobody else has the ports."""
+        doors: list[dict[str, socket.socket]] = [
+            {} for _ in range(self._config.workers)
+        ]
+        for name, address in self._addresses.items():
+            with clear(name, address):
+                # Without SO_REUSEPORT: we would share the port with another gateway.
+                with bind(address, alone=True) as probe:
+                    port: int = probe.getsockname()[1]
+                self._addresses[name] = address._replace(port=port)
+                for each in doors:
+                    each[name] = bind(self._addresses[name])
+        return doors
+
+    def _bind(self) -> dict[str, socket.socket]:
+        """Bind the sockets of one worker anew; raises `OSError`."""
+        return {name: bind(address) for name, address in self._addresses.items()}
 
     async def _hear(self, post: Post, question: Question) -> None:
         """Do what a worker asks for."""

@@ -1,4 +1,4 @@
-"""A worker's post: its socket, and whoever holds it now. Floor 5.
+"""A worker's post: its sockets, and whoever holds it now. Floor 5.
 
 A worker that ends though nobody asked it to has a successor: at once if it served
 well, else after a rest that doubles. The socket stays open meanwhile, so what waits in
@@ -12,7 +12,7 @@ A worker that does not answer for long is hung: it is killed, and succeeded like
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -47,15 +47,19 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
         return min(doubled, self.longest_rest)
 
 
+Doors = Mapping[str, socket.socket]
+"""The sockets of one post: by the names of `listen`."""
+
+
 class House(msgspec.Struct, frozen=True, kw_only=True):
     """What all posts have in common."""
 
     command: Sequence[str]
-    """What to run; it is given `--link`, `--door` and `--number`."""
+    """What to run; it is given `--number`, `--link`, and each door by its name."""
     build: Build
     marks: Callable[[], tuple[Mark, ...]]
     hear: Callable[["Post", Question], Awaitable[object]]
-    bind: Callable[[], socket.socket]
+    bind: Callable[[], Doors]
     left: Callable[[Snapshot], None]
     """Is told the last metrics of a worker that is gone."""
     log: Log
@@ -66,10 +70,10 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
 class Post:
     """One place for a worker."""
 
-    def __init__(self, number: int, door: socket.socket, house: House) -> None:
+    def __init__(self, number: int, doors: Doors, house: House) -> None:
         self.number: Final = number
         self._house = house
-        self._door = door
+        self._doors = doors
         self._process: asyncio.subprocess.Process | None = None
         self._ending = asyncio.Event()
         self.link: Link | None = None
@@ -110,7 +114,7 @@ class Post:
             )
             self.restarts += 1
             if not served:
-                self._door.close()
+                self._shut()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(rest):
                     await self._ending.wait()
@@ -118,8 +122,8 @@ class Post:
     async def _serve_once(self) -> float:
         """Spawn a worker and see it through; tell how many seconds it served."""
         clock, begun = self._house.clock, None
-        if self._door.fileno() < 0:
-            self._door = self._house.bind()
+        if any(door.fileno() < 0 for door in self._doors.values()):
+            self._doors = self._house.bind()
         link, listening = await self._spawn()
         try:
             await self._let_in(link)
@@ -151,7 +155,7 @@ class Post:
     async def _spawn(self) -> tuple[Link, asyncio.Task[None]]:
         ours, theirs = socket.socketpair()
         link = Link(ours, lambda question: self._house.hear(self, question))
-        told = {"link": theirs, "door": self._door}
+        told = {"link": theirs, **self._doors}
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._house.command,
@@ -212,9 +216,13 @@ class Post:
     # -------------------------------------------------------------------- ending
 
     def close_door(self) -> None:
-        """Let go of the socket; the worker has its own."""
+        """Let go of the sockets; the worker has its own."""
         self._ending.set()
-        self._door.close()
+        self._shut()
+
+    def _shut(self) -> None:
+        for door in self._doors.values():
+            door.close()
 
     async def drain(self, within: float) -> None:
         """Have the worker end in good order."""

@@ -41,6 +41,7 @@ from gateway.workers.link import (
     Scrape,
 )
 from gateway.workers.metrics import Snapshot, snapshot
+from gateway.workers.post import Doors
 
 Spread = Callable[[Mark], Awaitable[None]]
 
@@ -73,11 +74,11 @@ class SharedMarks(Marks):
 
 
 class Worker:
-    """A process that serves clients by one inherited socket."""
+    """A process that serves clients, and engines, by inherited sockets."""
 
-    def __init__(self, end: socket.socket, door: socket.socket, number: int) -> None:
+    def __init__(self, end: socket.socket, doors: Doors, number: int) -> None:
         self._link = Link(end, self._respond)
-        self._door = door
+        self._doors = doors
         self._number = number
         self._service: Service | None = None
 
@@ -90,7 +91,8 @@ class Worker:
         await self._link.listen()
         if self._service is not None:
             await self._service.leave()
-        self._door.close()
+        for door in self._doors.values():
+            door.close()
 
     async def _respond(self, question: Question) -> object:
         if isinstance(question, Build):
@@ -100,7 +102,7 @@ class Worker:
             raise GatewayError("expected a configuration first")
         if not isinstance(question, Open):
             return await self._service.respond(question)
-        await self._service.open(question.marks, self._door)
+        await self._service.open(question.marks, self._doors)
         return None
 
     async def _spread(self, mark: Mark) -> None:
@@ -141,11 +143,11 @@ class Service:
     def __repr__(self) -> str:
         return f"<Service: {self._server!r}>"
 
-    async def open(self, marks: Iterable[Mark], door: socket.socket) -> None:
+    async def open(self, marks: Iterable[Mark], doors: Doors) -> None:
         """Let clients in, with these marks in force from the first on."""
         for mark in marks:
             self._marks.keep(mark)
-        await self._server.open_door(door)
+        await self._server.open_doors(doors)
 
     async def respond(self, question: Question) -> object:
         """Do what is asked of a worker at work."""

@@ -57,6 +57,10 @@ def two(first: str, second: str) -> str:
             "trusted_proxies: [unix]",
             "trusted_proxies[0]: expected a network, since listen.proxy is 0.0.0.0:8080",
         ),
+        (
+            "listen: {proxy: 'unix:/g'}\ntrusted_peers: [127.0.0.0/8, unix]",
+            "trusted_peers[1]: expected a network, since engines ask over TCP",
+        ),
     ],
 )
 def test_peers_are_such_as_can_come(text, expected):

@@ -56,6 +56,7 @@ def test_without_a_word_about_it_there_is_no_tls():
 
     assert ("127.0.0.1", 8443) == listen.proxy
     assert listen.tls is None
+    assert listen.authz is None
     assert () == listen.proxy_protocol
     assert Listen().proxy == Address("0.0.0.0", 8080)
 

@@ -112,6 +112,8 @@ SLIPS = [
     ("admin: {token: short}", "admin.token"),
     ("admin: {token: ''}", "admin.token"),
     ("trusted_proxies: [0.0.0.0/0]", "trusted_proxies[0]"),
+    ("trusted_peers: ['::/0']", "trusted_peers[0]"),
+    ("listen: {authz: 'unix:/run/authz.sock'}", "listen.authz"),
     ("limits: {target: 8KB}", "limits.target"),
     ("limits: {header_count: 0}", "limits.header_count"),
     ("timeouts: {header: 0s}", "timeouts.header"),

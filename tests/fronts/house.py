@@ -27,6 +27,7 @@ from gateway.fronts.proxy import ProxyFront
 from gateway.fronts.reception import Reception, Setup
 from gateway.gatekeeper import Gatekeeper
 from gateway.ports import Dialect
+from gateway.rules.engine_headers import EngineHeaders
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
 from gateway.rules.routing import Routes
@@ -498,12 +499,14 @@ async def door(
     }
     endpoint = TokenEndpoint(origin, b"/oauth/token")
     clock = Clock()
+    headers = HeaderRules(IdentityHeaders(), pseudonym=b"gateway-test")
     facts, ledger, shelf = Facts(clock), Ledger(), MemoryStore(clock)
     setup = Setup(
         gatekeeper=Gatekeeper(
             Routes(routes), {"idp": facts}, ledger, clock, ClearSight()
         ),
-        headers=HeaderRules(IdentityHeaders(), pseudonym=b"gateway-test"),
+        headers=headers,
+        engines=EngineHeaders(headers),
         guards=Guards(
             sources={"idp": facts},
             teachers={"idp": endpoint} if teaching else {},

@@ -69,12 +69,15 @@ def start_demo(sandbox, tmp_path_factory):
 def start_lab(tmp_path_factory):
     """Start gateways with a configuration of the test's own."""
 
-    def start(text: str, ports: Ports | None = None, **environ: str) -> Gateway:
+    def start(
+        text: str, ports: Ports | None = None, authz: int = 0, **environ: str
+    ) -> Gateway:
         ports, folder = ports or free_ports(), tmp_path_factory.mktemp("lab")
+        asked = f', authz: "127.0.0.1:{authz}"' if authz else ""
         (folder / "lab.yaml").write_text(
             "version: 1\n"
             f'listen: {{proxy: "127.0.0.1:{ports.proxy}",'
-            f' status: "127.0.0.1:{ports.status}", admin: "127.0.0.1:{ports.admin}"}}\n'
+            f' status: "127.0.0.1:{ports.status}", admin: "127.0.0.1:{ports.admin}"{asked}}}\n'
             "secret: a-secret-of-the-functional-tests-0123456789\n"
             f"admin: {{token: {ADMIN_TOKEN}}}\n" + text
         )

@@ -19,6 +19,7 @@ from tests.functional.harness import (
     connect,
     eventually,
     exchange,
+    free_ports,
     head,
     read_answer,
     running,
@@ -125,6 +126,35 @@ def half_heard(gateway: Gateway) -> Iterator[http.client.HTTPResponse]:
 
 
 # ---------------------------------------------------------------------- one gateway
+
+
+def asks(port: int, token: str) -> int:
+    """Ask as nginx does, on a connection of one's own."""
+    told = [("X-Original-URI", "/page/x"), ("X-Original-Method", "GET")]
+    headers = [*told, bearer(token), ("Connection", "close")]
+    return exchange(port, head("GET", "/nginx", "lab", headers)).status
+
+
+def test_engines_ask_every_worker_and_a_killed_one_has_a_successor(
+    start_lab, lab, valkey
+):
+    """Each listens with a socket of its own; the parent keeps them open."""
+    ports = free_ports()
+    text = shared(valkey) + config(lab)
+    with running(start_lab(text, ports, authz=ports.sandbox)) as gateway:
+        first = gateway.metric("auth_decisions_total", door="nginx")
+        assert {200} == {asks(ports.sandbox, sign()) for _ in range(40)}
+        counted = gateway.status("/metrics").body.decode()
+        lines = [line for line in counted.splitlines() if 'door="nginx"' in line]
+        os.kill(workers(gateway)[1], signal.SIGKILL)
+        assert {200} == {asks(ports.sandbox, sign()) for _ in range(20)}
+        eventually(lambda: len(told(gateway, "worker_ended")) and whole(gateway))
+        assert {200} == {asks(ports.sandbox, sign()) for _ in range(20)}
+
+        assert first + 80 == gateway.metric("auth_decisions_total", door="nginx")
+        assert lines
+        assert 401 == asks(ports.sandbox, sign(exp=1))
+    assert refuses(ports.sandbox)
 
 
 def test_both_serve_and_are_counted_as_one(pair):

@@ -75,6 +75,7 @@ def test_the_field_names_are_what_is_documented():
         "http.request.body.size": 0,
         "http.response.body.size": 65,
         "gateway.failure": "",
+        "gateway.door": "proxy",
     } == line
 
 

@@ -131,7 +131,21 @@ def test_a_decision_is_counted_with_its_reason(
     metrics.observe(exchange(decision=decision, reason=reason))
 
     name = "auth_decisions_total"
-    assert 1 == value(registry, name, route="likes", decision=decision, reason=label)
+    assert 1 == value(
+        registry, name, door="proxy", route="likes", decision=decision, reason=label
+    )
+
+
+def test_what_an_engine_asked_is_counted_by_its_door_alone(metrics, registry):
+    """It serves the request, so it counts it: here is the decision, and its wait."""
+    metrics.observe(exchange(door="nginx", upstream="", duration=0.0004))
+    metrics.observe(exchange(door="nginx", route="made-up", duration=0.0004))
+
+    of = {"door": "nginx", "decision": "allow", "reason": "ok"}
+    assert 1 == value(registry, "auth_decisions_total", route="likes", **of)
+    assert 1 == value(registry, "auth_decisions_total", route="_unmatched", **of)
+    assert 2 == value(registry, "decision_duration_seconds_count", door="nginx")
+    assert not [name for name, _ in series(registry) if "http_request" in name]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A worker that does as a test wants: run as a program by posts under test.
 
-    python hand.py MANNER FOLDER --number=N --link=FD --door=FD
+    python hand.py MANNER FOLDER --number=N --link=FD --proxy=FD
 
 MANNER is `good`, or what it does instead: `refuse` its configuration, `die` before it
 is told one, `hang` once it serves, `second` (good but once: later ones die).
@@ -19,7 +19,7 @@ from gateway.workers.link import Build, Drain, Link, Look, Open, Question
 
 async def main(manner: str, folder: Path, fds: dict[str, int]) -> None:
     """Live as long as the link does."""
-    door = socket.socket(fileno=fds["door"])
+    door = socket.socket(fileno=fds["proxy"])
     with (folder / "lives").open("a") as lives:
         lives.write(f"{os.getpid()} {time.monotonic()}\n")
     born = len((folder / "lives").read_text().splitlines())

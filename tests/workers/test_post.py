@@ -44,13 +44,13 @@ class Street:
             build=Build({"version": 1}, "/etc"),
             marks=lambda: (MARK,),
             hear=self._hear,
-            bind=lambda: bind(self.place),
+            bind=lambda: {"proxy": bind(self.place)},
             left=self.left.append,
             log=self.log.log,
             clock=SystemClock(),
             pace=pace,
         )
-        self.post = Post(1, door, self.house)
+        self.post = Post(1, {"proxy": door}, self.house)
 
     async def _hear(self, post: Post, question: object) -> None:
         raise GatewayError("nobody asks here")

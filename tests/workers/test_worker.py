@@ -88,7 +88,7 @@ async def hired(door: socket.socket) -> AsyncIterator[Mother]:
     """Let a worker live in this process; it must come to its end by itself."""
     here, there = socket.socketpair()
     mother = Mother(here)
-    mother.worker = Worker(there, door.dup(), 3)
+    mother.worker = Worker(there, {"proxy": door.dup()}, 3)
     await mother.link.open()
     lives = [
         spawn(mother.link.listen(), name="mother"),
