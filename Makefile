@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-routing soak lock clean
+.PHONY: help demo test check format bench bench-routing chart deploy-test soak lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,13 @@ bench: $(VENV)/.bench  ## the gateway beside its peers; make bench BENCH="--quic
 
 bench-routing: $(BIN)/pytest  ## decision time at 10 and at 10,000 routes
 	$(BIN)/python -m tests.benchmarks.bench_routing
+
+chart: $(BIN)/pytest  ## make what the chart has from elsewhere: its schema and tables
+	$(BIN)/python -m deploy.chart
+
+deploy-test: $(BIN)/pytest  ## the chart and the image, by real helm, buildah and bubblewrap
+	@tests/deploy/tools.sh
+	$(BIN)/pytest -m deploy tests/deploy
 
 soak: $(BIN)/pytest  ## ten minutes of mixed load and faults; SOAK=seconds
 	@SOAK=$(SOAK) $(BIN)/python -m tests.soak.soak

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from deploy.chart import CHART, files
 from gateway.app import registry
 from gateway.config.schema import schema
 from tests.config.texts import REGISTRY
@@ -23,6 +24,13 @@ def test_the_committed_schema_is_the_programs():
     text = json.dumps(schema(registry()), indent=2, ensure_ascii=False)
 
     assert f"{text}\n" == COMMITTED.read_text()
+
+
+def test_the_chart_knows_the_same_language():
+    """`make chart` after every change of config/schema.json."""
+    made = {path.name: text for path, text in files().items()}
+
+    assert made["values.schema.json"] == (CHART / "values.schema.json").read_text()
 
 
 def test_it_is_a_schema_of_2020_12(made):
