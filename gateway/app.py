@@ -49,10 +49,14 @@ from gateway.fronts.oauth import Guards, TokenEndpoint
 from gateway.fronts.proxy import ProxyFront
 from gateway.fronts.reception import Reception, Setup
 from gateway.gatekeeper import Gatekeeper
+from gateway.observe.caches import watch_caches
+from gateway.observe.lag import measure
 from gateway.observe.logs import Log
 from gateway.observe.metrics import Metrics
+from gateway.observe.providers import KeyHolder, watch_keys, watch_questions
 from gateway.observe.revocations import RevocationLog
 from gateway.observe.revocations import watch as watch_revocations
+from gateway.observe.stores import measured
 from gateway.observe.upstreams import UpstreamLog, UpstreamMetrics
 from gateway.ports import FlightLock, Observer, Store, Verifier, VerifierContext
 from gateway.provider_http import ProviderClient
@@ -62,6 +66,7 @@ from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
 from gateway.rules.routing import Routes
 from gateway.stores._flight import open_flight_lock
+from gateway.tasks import spawn
 from gateway.values import WireLimits
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import Pool
@@ -117,7 +122,7 @@ class App:
         self.limits: WireLimits = compile_limits(config)
         self.metrics_registry = CollectorRegistry()
         self.metrics = Metrics(self.metrics_registry)
-        self.store = _open_store(config, self.clock)
+        self.store = measured(_open_store(config, self.clock), self.metrics)
         self._flight_lock = _open_flight_lock(config, self.clock, self.store)
         self._secrets = tuple(map(str, config.secret))
         self._clients: dict[str, ProviderClient] = {}
@@ -125,6 +130,7 @@ class App:
             self._secrets, store=self.store, clock=self.clock, events=self.metrics
         )
         claims = claim_paths(config)
+        self._lag: asyncio.Task[None] | None = None
         self._notaries: dict[str, Notary] = {}
         self._chains = {
             name: self._chain(name, provider, claims[name])
@@ -169,12 +175,15 @@ class App:
 
     async def start(self) -> None:
         """Find every upstream and every mark, and begin to look after them."""
+        self._lag = spawn(measure(self.metrics.loop_lag), name="loop-lag")
         await asyncio.gather(
             self.revocation.start(), *(pool.start() for pool in self.pools.values())
         )
 
     async def close(self) -> None:
         """Let go of every connection."""
+        if self._lag is not None:
+            self._lag.cancel()
         for pool in self.pools.values():
             pool.abort()
         for client in self._clients.values():
@@ -242,6 +251,8 @@ class App:
             for kind in provider.verify
         ]
         for verifier in verifiers:
+            if isinstance(verifier, KeyHolder):
+                watch_keys(self.metrics, name, verifier)
             if isinstance(verifier, Notary):
                 self._notaries[name] = verifier
         assumed = frozenset(provider.assume_scopes) or None
@@ -313,24 +324,19 @@ class App:
     def _watch(self) -> None:
         metrics = self.metrics
         self.metrics_registry.register(UpstreamMetrics(self.pools.values))
-        metrics.configured(_digest(self.config), (route.id for route in self.routes))
+        names = {
+            "route": [route.id for route in self.routes],
+            "provider": list(self.config.providers),
+            "upstream": list(self.config.upstreams),
+        }
+        metrics.configured(_digest(self.config), self.clock.now(), names)
         metrics.watch("http_requests_in_flight", lambda: self.reception.in_flight)
         metrics.watch("revocation_marks", lambda: len(self.marks.list()))
         if self.revocation.stream is not None:
             watch_revocations(metrics, self.revocation.stream)
-        metrics.watch(
-            "cache_entries",
-            lambda: sum(each.stats().entries for each in self.sources.values()),
-            "l1",
-        )
+        watch_caches(metrics, self.sources.values)
         for name, client in self._clients.items():
-            self._watch_questions(name, client)
-
-    def _watch_questions(self, name: str, client: ProviderClient) -> None:
-        watch = self.metrics.watch
-        watch("idp_breaker_state", lambda: client.breaker_state, name)
-        watch("idp_questions", lambda: client.under_way, name, "under_way")
-        watch("idp_questions", lambda: client.waiting, name, "waiting")
+            watch_questions(metrics, name, client)
 
 
 class _Both:

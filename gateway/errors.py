@@ -36,7 +36,15 @@ class TooManyUnknown(ProviderUnavailable):
 
 
 class StoreUnavailable(GatewayError):
-    """The shared store did not answer in time: a miss for facts, loud for marks."""
+    """The shared store did not answer in time: a miss for facts, loud for marks.
+
+    `kind` is the metrics' name for how: `timeout`, `unreachable`, `resting` (left alone
+    after that), `busy` (with our own commands), `refused` (it said no) or `other`.
+    """
+
+    def __init__(self, told: str = "", *, kind: str = "other") -> None:
+        super().__init__(told)
+        self.kind = kind
 
 
 class UpstreamUnavailable(GatewayError):

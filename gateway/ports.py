@@ -82,6 +82,14 @@ class CacheEvents(Protocol):
         """Count a caller that shared another's question."""
         ...
 
+    def forgotten(self, source: str) -> None:
+        """Count a token whose facts were dropped, and on whose word."""
+        ...
+
+    def rate_limit(self, policy: str, *, allowed: bool) -> None:
+        """Count a caller whose budget was looked at, and whether it was enough."""
+        ...
+
     def seal_alarm(self) -> None:
         """Count a stored value that did not open: somebody else wrote it."""
         ...
@@ -229,8 +237,12 @@ class FactsSource(Protocol):
         """
         ...
 
-    async def forget(self, token: str) -> None:
-        """Drop what is known of this token here and in the shared store."""
+    async def forget(self, token: str, *, source: str) -> None:
+        """Drop what is known of this token here and in the shared store.
+
+        `source` is the metrics' name for who says so: `admin`, `revocation` (the
+        provider's own endpoint), `token_answer` or `upstream` (which answered 401).
+        """
         ...
 
 

@@ -21,7 +21,7 @@ from typing import Final, Self
 import aiohttp
 from yarl import URL
 
-from gateway.breaker import Breaker, BreakerSettings
+from gateway.breaker import Breaker, BreakerSettings, BreakerState
 from gateway.errors import ConfigError, ProviderUnavailable
 from gateway.ports import ProviderEvents, Question, Reply
 
@@ -102,8 +102,8 @@ class ProviderClient:
             await self._opened.close()
 
     @property
-    def breaker_state(self) -> int:
-        """Tell whether it may be asked: 0 yes, 1 one at a time, 2 not now."""
+    def breaker_state(self) -> BreakerState:
+        """Tell whether it may be asked."""
         return self._breaker.state
 
     @property

@@ -101,7 +101,9 @@ class Server:
         self._opened = False
         self.draining = False
         app.metrics.watch("draining", lambda: self.draining)
-        app.metrics.watch("store_up", lambda: self._store_up)
+        app.metrics.watch(
+            "redis_up", lambda: self._store_up if app.store.shared else None
+        )
 
     def __repr__(self) -> str:
         state = "draining" if self.draining else "serving"

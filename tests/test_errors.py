@@ -9,6 +9,7 @@ from gateway.errors import (
     ConfigError,
     GatewayError,
     ProviderUnavailable,
+    StoreUnavailable,
     TooManyUnknown,
 )
 
@@ -31,6 +32,13 @@ def test_an_outage_tells_when_to_come_back_if_it_knows():
     assert 0 == ProviderUnavailable("down").retry_after
     assert 7 == TooManyUnknown("enough", retry_after=7).retry_after
     assert "down" == str(ProviderUnavailable("down"))
+
+
+def test_a_store_that_failed_tells_how():
+    """In a word for metrics, beside the words for people."""
+    assert "other" == StoreUnavailable("down").kind
+    assert "timeout" == StoreUnavailable("late", kind="timeout").kind
+    assert "late" == str(StoreUnavailable("late", kind="timeout"))
 
 
 def test_a_bad_configuration_tells_every_problem():

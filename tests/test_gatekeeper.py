@@ -63,7 +63,7 @@ class Facts:
             raise answer
         return answer
 
-    async def forget(self, token: str) -> None:
+    async def forget(self, token: str, *, source: str) -> None:
         raise AssertionError("a decision forgets nothing")
 
 

@@ -129,7 +129,7 @@ class Desk:
         if kind is MarkKind.TOKEN:
             # The mark is in force already; a lost store costs nothing but memory.
             with contextlib.suppress(StoreUnavailable):
-                await source.forget(name)
+                await source.forget(name, source="admin")
         return mark
 
     async def marks(self) -> Sequence[Mark]:

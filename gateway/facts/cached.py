@@ -32,6 +32,7 @@ began before a `forget` is handed to those who were waiting, and not kept.
 
 import asyncio
 import random
+from collections.abc import Mapping
 from math import inf
 from typing import Final
 
@@ -72,11 +73,15 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in memory now. `negatives` counts entries; `bytes` is of both kinds."""
+    """What is in memory now. `negatives` counts entries; `bytes` is of both kinds.
+
+    `dropped` counts who is no more there, by tier (`l1`, or `negative`) and reason.
+    """
 
     entries: int
     negatives: int
     bytes: int
+    dropped: Mapping[tuple[str, str], int] = {}
 
 
 class CachedFacts:
@@ -155,11 +160,12 @@ class CachedFacts:
             raise ProviderUnavailable("what is left is too old for the caller")
         return knowledge
 
-    async def forget(self, token: str) -> None:
+    async def forget(self, token: str, *, source: str) -> None:
         """Drop what is known of this token here and in the shared store.
 
         A store that does not answer keeps its entry until its ttl: counted.
         """
+        self._events.forgotten(source)
         name = self._name(token)
         self._facts.drop(name)
         self._negatives.drop(name)
@@ -174,6 +180,11 @@ class CachedFacts:
             entries=len(self._facts),
             negatives=len(self._negatives),
             bytes=self._facts.held_bytes + self._negatives.held_bytes,
+            dropped={
+                (tier, reason): count
+                for tier, shelf in (("l1", self._facts), ("negative", self._negatives))
+                for reason, count in (("room", shelf.ousted), ("age", shelf.outdated))
+            },
         )
 
     # ------------------------------------------------------------- memory
@@ -325,7 +336,10 @@ class CachedFacts:
         return knowledge
 
     def _check_budget(self, client: str) -> None:
-        wait = self._budget.wait(client) if client and self._budget is not None else 0
+        if not client or self._budget is None:
+            return
+        wait = self._budget.wait(client)
+        self._events.rate_limit("unknown_tokens", allowed=not wait)
         if wait:
             raise TooManyUnknown("too many unknown tokens", retry_after=wait)
 

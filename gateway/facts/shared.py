@@ -32,6 +32,12 @@ class Uncounted:
     def coalesced(self, provider: str) -> None:
         """Let it pass."""
 
+    def forgotten(self, source: str) -> None:
+        """Let it pass."""
+
+    def rate_limit(self, policy: str, *, allowed: bool) -> None:
+        """Let it pass."""
+
     def seal_alarm(self) -> None:
         """Let it pass."""
 

@@ -46,14 +46,19 @@ class _Entry(msgspec.Struct, gc=False):
 
 
 class Shelf:
-    """Entries by name, each with its ends by either clock."""
+    """Entries by name, each with its ends by either clock.
 
-    __slots__ = ("_entries", "_limit_bytes", "held_bytes")
+    `ousted` counts those that made room, `outdated` those found too old.
+    """
+
+    __slots__ = ("_entries", "_limit_bytes", "held_bytes", "ousted", "outdated")
 
     def __init__(self, limit_bytes: int) -> None:
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._limit_bytes = limit_bytes
         self.held_bytes = 0
+        self.ousted = 0
+        self.outdated = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -69,6 +74,7 @@ class Shelf:
         if monotonic >= entry.kept_until or now >= entry.dies_at:
             # Dropped, not skipped: a clock set back must not find it again.
             self.drop(name)
+            self.outdated += 1
         return None
 
     def find_aging(self, name: bytes, monotonic: float) -> Knowledge | None:
@@ -108,6 +114,7 @@ class Shelf:
         while self.held_bytes > self._limit_bytes:
             _, oldest = self._entries.popitem(last=False)
             self.held_bytes -= oldest.weight
+            self.ousted += 1
 
     def drop(self, name: bytes) -> None:
         """Forget `name`; an absent one is no error."""

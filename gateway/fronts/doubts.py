@@ -57,4 +57,4 @@ class Doubts:
     async def _forget(self, provider: str, token: str) -> None:
         # A store that does not answer keeps its facts to their ttl: counted there.
         with contextlib.suppress(StoreUnavailable):
-            await self._sources[provider].forget(token)
+            await self._sources[provider].forget(token, source="upstream")

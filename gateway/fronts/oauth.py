@@ -248,7 +248,7 @@ class Guards:
         except StoreUnavailable:
             return "grant could not be stored"
         # What was known of this token before (say, that no grant was) is outdated.
-        await self._forget(provider, answer.access_token)
+        await self._forget(provider, answer.access_token, "token_answer")
         return ""
 
     # ------------------------------------------------------ revocation endpoint
@@ -293,7 +293,7 @@ class Guards:
         RFC 7009 §2.2: a 200 is also the answer to a token that never was, and to
         somebody else's. A refresh token takes its access token along.
         """
-        await self._forget(provider, form.token)
+        await self._forget(provider, form.token, "revocation")
         if found is None or found.client is None or found.client != form.client_id:
             return ""
         if isinstance(found, TokenFacts):
@@ -308,9 +308,9 @@ class Guards:
             return "revocation mark could not be stored"
         return ""
 
-    async def _forget(self, provider: str, token: str) -> None:
+    async def _forget(self, provider: str, token: str, source: str) -> None:
         with contextlib.suppress(StoreUnavailable):
-            await self._sources[provider].forget(token)
+            await self._sources[provider].forget(token, source=source)
 
     # -------------------------------------------------------------- the question
 

@@ -5,29 +5,31 @@ configured id or `_unmatched`, `method` a known verb or `_OTHER`, `reason` a `Re
 (`ok` where nothing was refused), `door` one of ours. Never a path, host, client,
 token or address.
 
-Why cells of our own: one exchange moves five counters and three histograms, which
-costs 5.5 µs in the library's locked children and 1.5 µs here. The event loop is the
-only writer, so nothing needs a lock; a scrape, on any thread, reads copies of the
-tables. What is merely *true now* (entries, marks, draining) is read at scrape time.
+What every metric tells is in `deploy/prometheus/README.md`, which a test compares with
+what is here. The series themselves are `observe.series`.
 """
 
 import platform
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import accumulate
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
 
+from gateway.observe.series import (
+    Cell,
+    Counters,
+    Family,
+    Histograms,
+    Reading,
+    Readings,
+    Spread,
+)
 from gateway.values import Exchange
+
+AnyFamily = TypeVar("AnyFamily", bound=Family)
 
 UNMATCHED: Final = "_unmatched"
 PROXY: Final = "proxy"
@@ -49,20 +51,38 @@ OVERHEAD_SECONDS: Final = (
 READINGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "http_requests_in_flight": ("Requests begun and not yet answered.", ()),
     "cache_entries": ("Tokens known in a cache tier.", ("tier",)),
-    "store_up": ("Whether the shared store answers.", ()),
-    "idp_breaker_state": (
-        "Whether a provider may be asked: 0 yes, 1 one at a time, 2 not now.",
-        ("provider",),
+    "cache_evictions_total": (
+        "Entries that were dropped: too old, or no room.",
+        ("tier", "reason"),
+    ),
+    "redis_up": ("Whether the shared store answers.", ()),
+    "redis_pool_connections": ("Connections to the shared store.", ("state",)),
+    "circuit_state": (
+        "What a circuit breaker lets pass: 1 for the state that it is in.",
+        ("target", "state"),
     ),
     "idp_questions": (
         "Questions to a provider under way and waiting for their turn.",
         ("provider", "state"),
+    ),
+    "jwks_keys": ("Keys that tokens of a provider may be signed with.", ("provider",)),
+    "jwks_last_refresh_timestamp_seconds": (
+        "When they were last fetched.",
+        ("provider",),
     ),
     "revocation_marks": ("Revocation marks in force.", ()),
     "revocations_blind": ("Whether marks of others are not heard of.", ()),
     "revocations_lost": ("Whether that has lasted for max_blind.", ()),
     "revocations_dared_total": ("Requests let on though that was so.", ()),
     "store_evicts": ("Whether the store may forget revocations.", ()),
+    "config_last_reload_successful": (
+        "Whether the configuration last read is in force.",
+        (),
+    ),
+    "config_last_reload_success_timestamp_seconds": (
+        "Since when the configuration in force is.",
+        (),
+    ),
     "draining": ("Whether the process is on its way out.", ()),
     "connections_refused_total": (
         "Connections refused before HTTP began.",
@@ -74,123 +94,13 @@ READINGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 }
 """What `Metrics.watch` can show: what it tells and its labels."""
 
-
-class Cell:
-    """One counter series."""
-
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        self.value = 0
+REDIS: Final = "redis"
+"""The shared store, as the target of a circuit breaker."""
 
 
-class Spread:
-    """One histogram series: a count per bucket (the last is +Inf) and their sum."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one duration."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.total += seconds
-
-
-Series = TypeVar("Series")
-
-
-class _Family(Protocol):
-    """All series of one metric."""
-
-    def collect(self) -> Metric:
-        """Give the metric as the library wants it."""
-        ...
-
-    def keep_routes(self, routes: frozenset[str]) -> None:
-        """Drop the series of routes that are no longer configured."""
-        ...
-
-
-Family = TypeVar("Family", bound=_Family)
-
-
-class _Labelled(dict[tuple[str, ...], Series]):
-    """Series by label values, made when first asked for."""
-
-    def __init__(
-        self, name: str, text: str, labels: tuple[str, ...], make: Callable[[], Series]
-    ) -> None:
-        super().__init__()
-        self.name = f"gateway_{name}"
-        self.text = text
-        self.labels = labels
-        self._make = make
-
-    def __missing__(self, values: tuple[str, ...]) -> Series:
-        series = self[values] = self._make()
-        return series
-
-    def keep_routes(self, routes: frozenset[str]) -> None:
-        if "route" not in self.labels:
-            return
-        at = self.labels.index("route")
-        for values in [values for values in self if values[at] not in routes]:
-            del self[values]
-
-
-class _Counters(_Labelled[Cell]):
-    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
-        super().__init__(name, text, labels, Cell)
-
-    def collect(self) -> Metric:
-        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
-        for values, cell in list(self.items()):
-            family.add_metric(values, cell.value)
-        return family
-
-
-class _Histograms(_Labelled[Spread]):
-    def __init__(
-        self,
-        name: str,
-        text: str,
-        bounds: tuple[float, ...],
-        labels: tuple[str, ...],
-    ) -> None:
-        super().__init__(name, text, labels, lambda: Spread(bounds))
-        self._names = [*map(str, bounds), "+Inf"]
-
-    def collect(self) -> Metric:
-        family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
-        for values, spread in list(self.items()):
-            buckets = zip(self._names, accumulate(spread.counts), strict=True)
-            family.add_metric(values, list(buckets), spread.total)
-        return family
-
-
-class _Readings(dict[tuple[str, ...], Callable[[], float]]):
-    """Series that are read when they are scraped; none until somebody watches."""
-
-    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
-        super().__init__()
-        self._name = f"gateway_{name}"
-        self._text = text
-        self._labels = labels
-
-    def collect(self) -> Metric:
-        counts = self._name.endswith("_total")
-        kind = CounterMetricFamily if counts else GaugeMetricFamily
-        family = kind(self._name, self._text, labels=self._labels)
-        for values, read in list(self.items()):
-            family.add_metric(values, read())
-        return family
-
-    def keep_routes(self, routes: frozenset[str]) -> None:
-        """No reading is by route."""
+def idp(provider: str) -> str:
+    """Name a provider as the target of a circuit breaker."""
+    return f"idp:{provider}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,20 +121,20 @@ class Metrics:
     """Keeps `ports.Observer` and the promises of those who report events."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._families: list[_Family] = []
+        self._families: list[Family] = []
         self._routes: frozenset[str] = frozenset()
         self._ways: dict[tuple[str, str, int, str, str, str], _Way] = {}
         self._recalled: dict[tuple[str, str], tuple[Cell, Cell]] = {}
         self._exchange_families()
         self._event_families()
         self._readings = {
-            name: self._add(_Readings(name, text, labels))
+            name: self._add(Readings(name, text, labels))
             for name, (text, labels) in READINGS.items()
         }
         self._config = self._add(
-            _Readings("config_info", "The configuration in force.", ("hash",))
+            Readings("config_info", "The configuration in force.", ("hash",))
         )
-        build = _Readings("build_info", "What is running.", ("version", "python"))
+        build = Readings("build_info", "What is running.", ("version", "python"))
         running = (version("token-gateway"), platform.python_version())
         self._add(build)[running] = lambda: 1
         registry.register(self)
@@ -307,20 +217,48 @@ class Metrics:
             "Requests that shared another's question.",
             "provider",
         )
+        self._invalidations = self._counters(
+            "cache_invalidations_total", "Tokens forgotten, by who asked.", "source"
+        )
+        self._rate_limits = self._counters(
+            "ratelimit_requests_total",
+            "Requests that a limit was asked about.",
+            "policy",
+            "result",
+        )
+        self._redis_duration = self._histograms(
+            "redis_command_duration_seconds",
+            "How long the shared store takes.",
+            OVERHEAD_SECONDS,
+            "op",
+        )
+        self._redis_errors = self._counters(
+            "redis_errors_total", "Commands that failed, by how.", "kind"
+        )
+        self._loop_lag = self._histograms(
+            "event_loop_lag_seconds",
+            "How late the event loop is.",
+            OVERHEAD_SECONDS,
+        )[()]
+        self._reloads = self._counters(
+            "config_reloads_total", "Configurations read anew.", "result"
+        )
         # An alarm that never rang reads 0, so that its first ring is an increase.
         self._seal_alarms = self._counters(
             "seal_alarms_total", "Stored values that did not open: made by others."
         )[()]
+        for result in ("success", "failure"):
+            self._reloads[result,].value = 0
 
-    def _counters(self, name: str, text: str, *labels: str) -> _Counters:
-        return self._add(_Counters(name, text, labels))
+    def _counters(self, name: str, text: str, *labels: str) -> Counters:
+        return self._add(Counters(name, text, labels))
 
     def _histograms(
         self, name: str, text: str, bounds: tuple[float, ...], *labels: str
-    ) -> _Histograms:
-        return self._add(_Histograms(name, text, bounds, labels))
+    ) -> Histograms:
+        return self._add(Histograms(name, text, bounds, labels))
 
-    def _add(self, family: Family) -> Family:
+    def _add(self, family: AnyFamily) -> AnyFamily:
         self._families.append(family)
         return family
 
@@ -335,18 +273,40 @@ class Metrics:
 
     # ------------------------------------------------------------- state
 
-    def watch(self, name: str, read: Callable[[], float], *labels: str) -> None:
+    def watch(self, name: str, read: Reading, *labels: str) -> None:
         """Show what `read` tells at every scrape; `name` is one of `READINGS`."""
         self._readings[name][labels] = read
 
-    def configured(self, digest: str, routes: Iterable[str]) -> None:
-        """Take note of the configuration in force; other routes' series go."""
-        self._routes = frozenset(routes)
+    def configured(
+        self, digest: str, at: float, names: Mapping[str, Iterable[str]]
+    ) -> None:
+        """Take note of the configuration in force since `at` (Unix time).
+
+        `names` are those it gives, by label (`route`, `provider`, `upstream`): series
+        of other routes, providers and upstreams go, for good.
+        """
+        kept = {label: frozenset(given) for label, given in names.items()}
+        self._routes = kept.get("route", frozenset())
+        kept["route"] = self._routes | {UNMATCHED}
+        if "provider" in kept:
+            kept["target"] = frozenset({REDIS, *map(idp, kept["provider"])})
+        self._ways.clear()
+        self._recalled.clear()
+        for family in self._families:
+            family.keep(kept)
         self._config.clear()
         self._config[(digest,)] = lambda: 1
-        self._ways.clear()
-        for family in self._families:
-            family.keep_routes(self._routes | {UNMATCHED})
+        self._reloaded(at, well=True)
+
+    def reloaded(self, at: float | None) -> None:
+        """Count a reload; `at` is since when it is in force, None when it is not."""
+        self._reloads["success" if at is not None else "failure",].value += 1
+        self._reloaded(at, well=at is not None)
+
+    def _reloaded(self, at: float | None, *, well: bool) -> None:
+        self.watch("config_last_reload_successful", lambda: well)
+        if at is not None:
+            self.watch("config_last_reload_success_timestamp_seconds", lambda: at)
 
     # ------------------------------------------------------------- exchanges
 
@@ -439,3 +399,22 @@ class Metrics:
     def seal_alarm(self) -> None:
         """Count a stored value that did not open."""
         self._seal_alarms.value += 1
+
+    def forgotten(self, source: str) -> None:
+        """Count a token whose facts were dropped on somebody's word."""
+        self._invalidations[source,].value += 1
+
+    def rate_limit(self, policy: str, *, allowed: bool) -> None:
+        """Count a request that a limit was asked about."""
+        result = "allowed" if allowed else "limited"
+        self._rate_limits[policy, result].value += 1
+
+    def store_command(self, operation: str, seconds: float, failure: str) -> None:
+        """Count a command of the shared store, and how it failed, if it did."""
+        self._redis_duration[operation,].add(seconds)
+        if failure:
+            self._redis_errors[failure,].value += 1
+
+    def loop_lag(self, seconds: float) -> None:
+        """Count by how much the event loop was late."""
+        self._loop_lag.add(seconds)

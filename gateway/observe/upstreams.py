@@ -66,6 +66,11 @@ class UpstreamMetrics:
             "Addresses put out for their failures.",
             labels=_TARGET,
         )
+        retries = CounterMetricFamily(
+            "gateway_upstream_retries_total",
+            "Requests sent again: the connection closed, or a target out of reach.",
+            labels=("upstream", "reason"),
+        )
         unresolved = CounterMetricFamily(
             "gateway_upstream_resolution_failures_total",
             "Names whose addresses could not be learned.",
@@ -73,6 +78,8 @@ class UpstreamMetrics:
         )
         for state in states:
             waiting.add_metric((state.upstream,), state.waiting)
+            for reason, count in state.retries.items():
+                retries.add_metric((state.upstream, reason), count)
             for each in state.targets:
                 of = (state.upstream, each.target)
                 connections.add_metric((*of, "busy"), each.busy)
@@ -82,4 +89,4 @@ class UpstreamMetrics:
                     addresses.add_metric((*of, standing), count)
                 ejections.add_metric(of, each.ejections)
                 unresolved.add_metric(of, each.unresolved)
-        yield from (waiting, connections, addresses, ejections, unresolved)
+        yield from (waiting, connections, addresses, ejections, retries, unresolved)

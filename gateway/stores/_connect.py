@@ -65,6 +65,17 @@ def connect(
             return Cluster(where, options, connections)
 
 
+def connection_counts(client: Client) -> tuple[int, int]:
+    """Count a client's connections: those in use, and those that are idle."""
+    if isinstance(client, RedisCluster):
+        nodes = client.get_nodes()
+        idle = sum(len(node._free) for node in nodes)  # noqa: SLF001 -- told nowhere else
+        made = sum(len(node._connections) for node in nodes)  # noqa: SLF001
+        return made - idle, idle
+    (idle, _), (in_use, _) = client.connection_pool.get_connection_count()
+    return in_use, idle
+
+
 class _TlsConnection(SSLConnection):
     """Checks by a context that was made once, not anew for every connection."""
 

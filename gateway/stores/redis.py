@@ -28,7 +28,7 @@ from redis.exceptions import TimeoutError as NotInTime
 from gateway.config.store import NOTHING_MORE, StoreAccess
 from gateway.errors import StoreUnavailable
 from gateway.ports import STORED_LIMIT_BYTES, Clock
-from gateway.stores._connect import Client, Cluster, connect
+from gateway.stores._connect import Client, Cluster, connect, connection_counts
 
 SCHEMES: Final = (
     "redis",
@@ -110,6 +110,16 @@ class RedisStore:
         """Let go of every connection."""
         await self._redis.aclose()
 
+    @property
+    def resting(self) -> bool:
+        """Tell whether a server is left alone, since it could not be reached."""
+        now = self._clock.monotonic()
+        return any(now < end for end in self._rests.values())
+
+    def connections(self) -> tuple[int, int]:
+        """Count the connections in use and those that are idle."""
+        return connection_counts(self._redis)
+
     async def _within(
         self, key: str, command: Callable[[], Awaitable[Result]]
     ) -> Result:
@@ -121,18 +131,23 @@ class RedisStore:
                 await self._turns.acquire()
         except TimeoutError as error:
             # We are busy; that is no sign of the server being away.
-            raise StoreUnavailable("no connection was free in time") from error
+            raise StoreUnavailable(
+                "no connection was free in time", kind="busy"
+            ) from error
         try:
             self._check_rest(server)
             return await self._in_time(command)
         # uvloop says RuntimeError of a connection that was reset while it idled.
         except (TimeoutError, OSError, RuntimeError, NotConnected, NotInTime) as error:
             now = self._clock.monotonic()
-            self._rests = {each: end for each, end in self._rests.items() if end > now}
-            self._rests[server] = now + REST
-            raise StoreUnavailable(_told(error)) from error
+            # Never changed in place: a scrape looks at it from another thread.
+            rests = {each: end for each, end in self._rests.items() if end > now}
+            self._rests = {**rests, server: now + REST}
+            late = isinstance(error, TimeoutError | NotInTime)
+            kind = "timeout" if late else "unreachable"
+            raise StoreUnavailable(_told(error), kind=kind) from error
         except RedisError as error:
-            raise StoreUnavailable(_told(error)) from error
+            raise StoreUnavailable(_told(error), kind="refused") from error
         finally:
             self._turns.release()
 
@@ -155,7 +170,9 @@ class RedisStore:
 
     def _check_rest(self, server: str) -> None:
         if self._clock.monotonic() < self._rests.get(server, 0.0):
-            raise StoreUnavailable("the store could not be reached a moment ago")
+            raise StoreUnavailable(
+                "the store could not be reached a moment ago", kind="resting"
+            )
 
 
 def open_store(

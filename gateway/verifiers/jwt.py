@@ -137,6 +137,16 @@ def build(settings: Settings, context: VerifierContext) -> Verifier:
 class _Keys(Protocol):
     """Where the keys come from."""
 
+    @property
+    def count(self) -> int:
+        """Count the keys in force."""
+        ...
+
+    @property
+    def fetched_at(self) -> float | None:
+        """Tell when (Unix time) they were fetched, if ever they were."""
+        ...
+
     async def current(self) -> KeySet:
         """Give the keys in force, or raise `ProviderUnavailable`."""
         ...
@@ -177,6 +187,16 @@ class _JwtVerifier:
     def identity(self) -> str:
         """Tell who is asked and how: every setting, and fingerprints of given keys."""
         return self._identity
+
+    @property
+    def keys_known(self) -> int:
+        """Count the keys in force (`observe.providers.KeyHolder`)."""
+        return self._keys.count
+
+    @property
+    def keys_fetched_at(self) -> float | None:
+        """Tell when (Unix time) they were fetched, if ever they were."""
+        return self._keys.fetched_at
 
     @property
     def local(self) -> bool:
@@ -271,8 +291,11 @@ class _JwtVerifier:
 class _GivenKeys:
     """Keys that stand in configuration."""
 
+    fetched_at = None
+
     def __init__(self, keys: KeySet) -> None:
         self._keys = keys
+        self.count = len(keys.keys)
 
     async def current(self) -> KeySet:
         """Give the keys."""
@@ -299,6 +322,7 @@ class _FetchedKeys:
         self._cooldown = settings.refetch_cooldown
         self._keys: KeySet | None = None
         self._fetched_at = 0.0
+        self.fetched_at: float | None = None
         self._rest_until = 0.0
         self._failed = False
         self._flight: asyncio.Task[None] | None = None
@@ -314,6 +338,12 @@ class _FetchedKeys:
             msg = "the provider's keys cannot be had"
             raise ProviderUnavailable(msg)
         return keys
+
+    @property
+    def count(self) -> int:
+        """Count the keys in force."""
+        keys = self._in_force()
+        return 0 if keys is None else len(keys.keys)
 
     async def newest(self) -> KeySet:
         """Fetch again, unless that was done just now."""
@@ -345,6 +375,7 @@ class _FetchedKeys:
         try:
             self._keys = await self._fetch()
             self._fetched_at = self._clock.monotonic()
+            self.fetched_at = self._clock.now()
             self._failed = False
         except ProviderUnavailable:
             self._failed = True

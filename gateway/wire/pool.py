@@ -61,10 +61,15 @@ class TargetState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoolState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is true now of one upstream."""
+    """What is true now of one upstream.
+
+    `retries` counts requests that were sent again, by why: the connection was `closed`
+    before an answer, or a target could not be reached (`connect`).
+    """
 
     upstream: str
     waiting: int
+    retries: dict[str, int]
     targets: tuple[TargetState, ...]
 
 
@@ -93,6 +98,7 @@ class Pool:
         self._numbers = itertools.count(1)
         self._ejections = dict.fromkeys(settings.origins, 0)
         self._unresolved = dict.fromkeys(settings.origins, 0)
+        self._retries = {"closed": 0, "connect": 0}
         self._closed = False
         for origin in settings.origins:
             if not origin.resolved:
@@ -139,6 +145,8 @@ class Pool:
                     continue
                 # It closed while it was handed over: what is left is its slot.
                 given = self._swap(given)
+            if tried:
+                self._retries["connect"] += 1
             try:
                 return await self._connect(given)
             except DIAL_ERRORS as error:
@@ -337,6 +345,10 @@ class Pool:
         members = self._rotation.members
         return members[0].idle if len(members) == 1 else None
 
+    def retried(self) -> None:
+        """Count a request that is sent again: its connection closed unheard."""
+        self._retries["closed"] += 1
+
     # --------------------------------------------------------------------- endings
 
     def state(self) -> PoolState:
@@ -344,6 +356,7 @@ class Pool:
         return PoolState(
             upstream=self.settings.name,
             waiting=len(self._waiters),
+            retries=dict(self._retries),
             targets=tuple(map(self._target_state, self.settings.origins)),
         )
 

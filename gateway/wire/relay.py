@@ -292,6 +292,7 @@ class Relay:
         connection, self._connection = self._connection, None
         if self._may_retry(connection, error):
             self._retried = True
+            self._pool.retried()
             self._connecting = spawn(self._connect(fresh=True), name="relay-retry")
             return
         self.failure = _FAILURES.get(type(error), "upstream failed")

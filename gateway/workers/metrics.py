@@ -19,7 +19,7 @@ _ADDED: Final = frozenset({"counter", "histogram"})
 _NOT_ADDED: Final[Mapping[str, Callable[[float, float], float]]] = {
     "_addresses": max,
     "_blind": max,
-    "_breaker_state": max,
+    "_circuit_state": max,
     "_draining": max,
     "_evicts": max,
     "_info": max,

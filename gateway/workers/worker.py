@@ -178,7 +178,8 @@ class Service:
         if token is not None:
             # The mark is in force already; a lost store costs nothing but memory.
             with contextlib.suppress(StoreUnavailable):
-                await self._app.sources[mark.provider].forget(Secret(token))
+                source = self._app.sources[mark.provider]
+                await source.forget(Secret(token), source="admin")
 
     async def end(self) -> None:
         """Finish what was begun, and close; once, however often it is asked for."""

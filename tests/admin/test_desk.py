@@ -117,7 +117,7 @@ class Facts:
             self.remembered[token] = knowledge
         return knowledge
 
-    async def forget(self, token: str) -> None:
+    async def forget(self, token: str, *, source: str) -> None:
         if self.lost_store:
             raise StoreUnavailable("the store is away")
         self.remembered.pop(token, None)

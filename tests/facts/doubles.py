@@ -172,5 +172,11 @@ class Tally:
     def coalesced(self, provider: str) -> None:
         self.counts["coalesced", provider] += 1
 
+    def forgotten(self, source: str) -> None:
+        self.counts["forgotten", source] += 1
+
+    def rate_limit(self, policy: str, *, allowed: bool) -> None:
+        self.counts["rate_limit", policy, str(allowed)] += 1
+
     def seal_alarm(self) -> None:
         self.counts["seal_alarm",] += 1

@@ -382,10 +382,11 @@ async def test_a_forgotten_token_is_asked_for_again(house):
     """It is gone here and in the store."""
     facts = house.facts()
     await facts.learn("t")
-    await facts.forget("t")
+    await facts.forget("t", source="admin")
 
     assert facts.recall("t") is None
     assert not house.cupboard.kept
+    assert 1 == house.tally.counts["forgotten", "admin"]
     await facts.learn("t")
     assert 2 == house.questions
 
@@ -395,7 +396,7 @@ async def test_a_verdict_can_be_forgotten_too(house):
     house.oracle.says = [NO, ADA]
     facts = house.facts()
     await facts.learn("t")
-    await facts.forget("t")
+    await facts.forget("t", source="admin")
 
     assert facts.recall("t") is None
 
@@ -407,7 +408,7 @@ async def test_a_forget_beats_the_answer_in_flight(house):
     facts = house.facts()
     waiting = begun(facts.learn("t"))
     await settled()
-    await facts.forget("t")
+    await facts.forget("t", source="admin")
     later = begun(facts.learn("t"))
     await settled()
     house.oracle.gate.set()
@@ -424,7 +425,7 @@ async def test_a_forget_beats_the_answer_on_its_way_to_the_store(house):
     facts = house.facts()
     waiting = begun(facts.learn("t"))
     await settled()
-    await facts.forget("t")
+    await facts.forget("t", source="admin")
     house.cupboard.gate.set()
     await waiting
 
@@ -439,7 +440,7 @@ async def test_a_store_that_does_not_answer_does_not_keep_memory_from_forgetting
     facts = house.facts()
     await facts.learn("t")
     house.cupboard.fails = True
-    await facts.forget("t")
+    await facts.forget("t", source="admin")
 
     assert facts.recall("t") is None
     assert 1 == house.tally.counts["cache", "l2", "error"]
@@ -589,7 +590,7 @@ async def test_what_the_provider_takes_back_is_taken_from_the_store(house, clock
 async def test_forgetting_reaches_entries_under_every_listed_secret(house):
     """In a change of secrets, processes write under either."""
     await house.facts(secrets=(OLD_SECRET,)).learn("t")
-    await house.facts(secrets=(SECRET, OLD_SECRET)).forget("t")
+    await house.facts(secrets=(SECRET, OLD_SECRET)).forget("t", source="admin")
 
     assert not house.cupboard.kept
 
@@ -601,7 +602,7 @@ async def test_the_store_is_left_out_where_it_could_only_cost(house, private):
     house.cupboard.shared = private != "store"
     facts = house.facts()
     await facts.learn("t")
-    await facts.forget("t")
+    await facts.forget("t", source="admin")
 
     assert 0 == house.cupboard.gets == len(house.cupboard.kept)
 
@@ -733,8 +734,8 @@ class World:
             clock.step(amount - 50)
             self.stepped = True
         elif action == "forget":
-            await self.caches[cache].forget("t")
-            await self.caches[1 - cache].forget("t")
+            await self.caches[cache].forget("t", source="admin")
+            await self.caches[1 - cache].forget("t", source="admin")
             self.forgotten_at = self.elapsed
         elif action == "recall":
             knowledge = self.caches[cache].recall("t")
@@ -1015,7 +1016,7 @@ async def test_what_was_forgotten_has_no_grace(house, clock):
     await facts.learn("t")
     house.oracle.says = [DOWN]
     clock.advance(TTL)
-    await facts.forget("t")
+    await facts.forget("t", source="admin")
 
     with pytest.raises(ProviderUnavailable):
         await facts.learn("t")
@@ -1043,7 +1044,11 @@ def poor(house, clock):
 
     def build(oracle: Oracle | None = None) -> CachedFacts:
         resources = CacheResources(
-            secrets=(SECRET,), store=house.cupboard, clock=clock, budget=budget
+            secrets=(SECRET,),
+            store=house.cupboard,
+            clock=clock,
+            budget=budget,
+            events=house.tally,
         )
         return CachedFacts(
             "melon",
@@ -1070,6 +1075,8 @@ async def test_who_brings_too_many_unknown_tokens_must_wait(house, poor, clock):
     clock.advance(10)
     await facts.learn("d", client="192.0.2.1")
     assert 4 == house.questions
+    assert 4 == house.tally.counts["rate_limit", "unknown_tokens", "True"]
+    assert 1 == house.tally.counts["rate_limit", "unknown_tokens", "False"]
 
 
 async def test_only_an_invalid_token_is_charged_for_and_only_once(house, poor):

@@ -175,7 +175,7 @@ class World:
         elif move == "revoke":
             await self.revoke(token, by_token=amount < 50)
         elif move == "forget":
-            await self.sources[process].forget(token)
+            await self.sources[process].forget(token, source="admin")
             truth.heard.pop((process, token), None)
         else:
             await self.ask(process, token, "read" if amount < 70 else "write")

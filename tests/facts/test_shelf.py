@@ -155,6 +155,18 @@ def test_what_outlived_its_end_is_found_by_those_who_ask_for_it():
     assert 0 == len(shelf)
 
 
+def test_who_is_gone_is_counted_by_why():
+    """Whether the bound is too small is told by those that made room."""
+    weight = weigh(known()) + ENTRY_BYTES
+    shelf = Shelf(2 * weight)
+    for name in (b"a", b"b", b"c"):
+        shelf.keep(name, known(), Ends(until=10))
+    shelf.drop(b"b")
+    shelf.find(b"c", 10, 0)
+
+    assert (1, 1) == (shelf.ousted, shelf.outdated)
+
+
 def test_being_told_of_counts_as_use():
     """Hot facts are not those that make room."""
     weight = weigh(known()) + ENTRY_BYTES

@@ -198,7 +198,7 @@ class Facts:
         self.remembered.add(token)
         return knowledge
 
-    async def forget(self, token: str) -> None:
+    async def forget(self, token: str, *, source: str) -> None:
         self.forgotten.append(token)
         self.remembered.discard(token)
 

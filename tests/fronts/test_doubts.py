@@ -83,7 +83,7 @@ async def test_a_store_that_does_not_answer_is_no_crash(clock):
     """What it has ends by itself."""
 
     class Frail(Facts):
-        async def forget(self, token: str) -> None:
+        async def forget(self, token: str, *, source: str) -> None:
             raise StoreUnavailable("away")
 
     Doubts({"idp": Frail(clock)}, clock).doubt(permit("T1"))

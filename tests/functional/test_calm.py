@@ -226,12 +226,13 @@ def test_a_silent_provider_is_left_alone(issuer, start):
             assert 1 <= int(answer.header("Retry-After") or 0) <= 10
         asked = sum(issuer.asked[f"good-{number}"] for number in range(10))
         assert asked <= 6
-        assert 2 == gateway.metric("idp_breaker_state")
+        assert 1 == gateway.metric("circuit_state", state="open")
         assert 0 < gateway.metric("idp_requests_total", code="open")
 
         issuer.down = False
         eventually(lambda: gateway.ask("GET", "/x", bearer("good-0")).status == 200)
-        assert 0 == gateway.metric("idp_breaker_state")
+        assert 0 == gateway.metric("circuit_state", state="open")
+        assert 1 == gateway.metric("circuit_state", state="closed")
 
 
 def test_a_flood_of_invented_tokens_is_cut_off(issuer, start):

@@ -187,7 +187,7 @@ def test_with_valkey(tmp_path):
         answer = ottm.ask("GET", "/membership/v1/benefits", token=ottm.token())
 
         assert 200 == answer.status
-        assert 1 == process.metric("store_up")
+        assert 1 == process.metric("redis_up")
         assert 0 < process.metric("cache_requests_total", tier="l2")
 
 

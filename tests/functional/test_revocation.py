@@ -183,7 +183,7 @@ def test_revocations_outlive_restarts_of_both(start_lab, lab):
             assert 401 == status(second, token)
             store.kill()
             store.start()
-            eventually(lambda: 1 == second.metric("store_up"))
+            eventually(lambda: 1 == second.metric("redis_up"))
             eventually(lambda: 0 == second.metric("revocations_blind"))
             second.revoke("lab", late)
             with running(start_lab(text)) as third:

@@ -200,7 +200,7 @@ def test_a_store_that_is_not_there_at_the_start(start_demo):
         melon = Partner("melon", gateway)
 
         assert 200 == melon.ask("GET", "/oauth/likes", token=melon.token()).status
-        assert 0 == gateway.metric("store_up")
+        assert 0 == gateway.metric("redis_up")
         assert 503 == gateway.status("/readyz").status
         verbose = gateway.status("/readyz?verbose").body
         assert b"[!] store degraded" in verbose

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -6,8 +9,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.observe.metrics import Metrics
+from gateway.observe.metrics import REDIS, Metrics, idp
+from gateway.observe.upstreams import UpstreamMetrics
 from gateway.values import Exchange
+
+ROOT = Path(__file__).parent.parent.parent
+OF_THE_PARENT = {"gateway_workers", "gateway_worker_restarts_total"}
+"""What only one who looks after workers shows."""
 
 EXCHANGE = Exchange(
     request_id="r1",
@@ -42,7 +50,7 @@ def registry():
 def metrics(registry):
     """Metrics of a configuration with two routes."""
     metrics = Metrics(registry)
-    metrics.configured("d1", ["likes", "tracks"])
+    metrics.configured("d1", 1_800_000_000.0, {"route": ["likes", "tracks"]})
     return metrics
 
 
@@ -177,6 +185,12 @@ def test_events_are_counted_under_their_labels(metrics, registry):
     metrics.validation("melon", "jwt", "provider", "active")
     metrics.coalesced("ottm")
     metrics.provider_request("ottm", "userinfo", "200", 0.2)
+    metrics.forgotten("admin")
+    metrics.rate_limit("unknown_tokens", allowed=True)
+    metrics.rate_limit("unknown_tokens", allowed=False)
+    metrics.store_command("get", 0.002, "")
+    metrics.store_command("get", 0.05, "timeout")
+    metrics.loop_lag(0.003)
 
     assert 1 == value(registry, "cache_requests_total", tier="l1", result="hit")
     assert 1 == value(
@@ -191,6 +205,13 @@ def test_events_are_counted_under_their_labels(metrics, registry):
     asked = {"provider": "ottm", "endpoint": "userinfo"}
     assert 1 == value(registry, "idp_requests_total", **asked, code="200")
     assert 0.2 == value(registry, "idp_request_duration_seconds_sum", **asked)
+    assert 1 == value(registry, "cache_invalidations_total", source="admin")
+    for result in ("allowed", "limited"):
+        of = {"policy": "unknown_tokens", "result": result}
+        assert 1 == value(registry, "ratelimit_requests_total", **of)
+    assert 2 == value(registry, "redis_command_duration_seconds_count", op="get")
+    assert 1 == value(registry, "redis_errors_total", kind="timeout")
+    assert 0.003 == value(registry, "event_loop_lag_seconds_sum")
 
 
 def test_a_seal_alarm_is_an_increase_from_zero(metrics, registry):
@@ -205,7 +226,7 @@ def test_a_seal_alarm_is_an_increase_from_zero(metrics, registry):
 def test_what_is_true_now_is_read_when_it_is_scraped(metrics, registry):
     """A gauge costs a request nothing; one that nobody keeps is not shown as 0."""
     entries = [3.0]
-    unwatched = value(registry, "store_up")
+    unwatched = value(registry, "redis_up")
     metrics.watch("cache_entries", entries.pop, "l1")
     metrics.watch("log_lines_dropped_total", lambda: 7.0, "access")
 
@@ -215,6 +236,9 @@ def test_what_is_true_now_is_read_when_it_is_scraped(metrics, registry):
     metrics.watch("cache_entries", lambda: 4.0, "l1")
     assert 4 == value(registry, "cache_entries", tier="l1")
     assert 7 == value(registry, "log_lines_dropped_total", log="access")
+    metrics.watch("jwks_last_refresh_timestamp_seconds", lambda: None, "melon")
+    seen = value(registry, "jwks_last_refresh_timestamp_seconds", provider="melon")
+    assert seen is None
 
 
 def test_what_nobody_defined_cannot_be_watched(metrics):
@@ -227,7 +251,7 @@ def test_a_new_configuration_replaces_the_old_one(metrics, registry):
     """Series of routes that are gone go; the others keep their counts."""
     metrics.observe(exchange())
     metrics.observe(exchange(route="tracks"))
-    metrics.configured("d2", ["likes"])
+    metrics.configured("d2", 1_800_000_060.0, {"route": ["likes"]})
     metrics.observe(exchange())
     metrics.observe(exchange(route="tracks"))
 
@@ -238,6 +262,48 @@ def test_a_new_configuration_replaces_the_old_one(metrics, registry):
     assert 1 == value(registry, requests, route="_unmatched", **of)
     assert value(registry, "config_info", hash="d1") is None
     assert 1 == value(registry, "config_info", hash="d2")
+    since = "config_last_reload_success_timestamp_seconds"
+    assert 1_800_000_060 == value(registry, since)
+
+
+def test_providers_and_upstreams_that_are_gone_take_their_series_along(
+    metrics, registry
+):
+    """Counted, measured and watched ones; what is left goes on where it was."""
+    for name in ("melon", "ottm"):
+        metrics.recalled(name, "jwt")
+        metrics.provider_request(name, "jwks", "200", 0.1)
+        metrics.watch("circuit_state", lambda: 1, idp(name), "closed")
+        metrics.watch("jwks_keys", lambda: 2, name)
+        metrics.observe(exchange(upstream=name))
+    metrics.watch("circuit_state", lambda: 1, REDIS, "closed")
+    names = {"route": ["likes"], "provider": ["melon"], "upstream": ["melon"]}
+    metrics.configured("d2", 0.0, names)
+    metrics.recalled("melon", "jwt")
+
+    left = str(series(registry))
+    assert "ottm" not in left
+    of = {"provider": "melon", "method": "jwt", "source": "l1", "result": "active"}
+    assert 2 == value(registry, "token_validations_total", **of)
+    assert 1 == value(registry, "circuit_state", target=REDIS, state="closed")
+    assert 1 == value(registry, "circuit_state", target="idp:melon", state="closed")
+    assert 1 == value(registry, "upstream_requests_total", upstream="melon", code="200")
+
+
+def test_a_reload_is_counted_and_whether_it_took(metrics, registry):
+    """A refused one leaves the moment of the last good one."""
+    before = value(registry, "config_reloads_total", result="failure")
+    metrics.reloaded(None)
+    failed = value(registry, "config_last_reload_successful")
+    since = value(registry, "config_last_reload_success_timestamp_seconds")
+    metrics.reloaded(1_800_000_099.0)
+
+    assert (0, 0, 1_800_000_000) == (before, failed, since)
+    assert 1 == value(registry, "config_last_reload_successful")
+    now = value(registry, "config_last_reload_success_timestamp_seconds")
+    assert 1_800_000_099 == now
+    for result in ("success", "failure"):
+        assert 1 == value(registry, "config_reloads_total", result=result)
 
 
 def test_the_build_and_the_process_are_told(registry, metrics):
@@ -247,6 +313,21 @@ def test_the_build_and_the_process_are_told(registry, metrics):
     assert 'gateway_build_info{python="3.11.' in text
     assert "process_resident_memory_bytes" in text
     assert "python_gc_collections_total" in text
+
+
+def test_every_metric_is_in_the_reference(registry, metrics):
+    """What operators look up; nothing there that is not here either."""
+    registry.register(UpstreamMetrics(list))
+    ours = {
+        family.name + "_total" * (family.type == "counter")
+        for family in registry.collect()
+        if family.name.startswith("gateway_")
+    }
+    reference = ROOT / "deploy" / "prometheus" / "README.md"
+    told = re.findall(r"^\| `(gateway_\w+)` \|", reference.read_text(), re.MULTILINE)
+
+    assert ours | OF_THE_PARENT == set(told)
+    assert sorted(set(told)) == sorted(told)
 
 
 def test_both_text_forms_can_be_read(metrics, registry):
@@ -269,7 +350,7 @@ def test_no_client_can_grow_the_series(requests):
     """Methods, hosts, paths, clients, times and unknown routes make no new labels."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    metrics.configured("d1", ["likes"])
+    metrics.configured("d1", 0.0, {"route": ["likes"]})
     for route in ("likes", ""):
         metrics.observe(exchange(method="BREW", route=route))
     before = series(registry)

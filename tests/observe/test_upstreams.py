@@ -58,6 +58,7 @@ async def test_a_scrape_sees_what_is_true_now(registry, here):
     pool = Pool(settings, deadlines, resolver=unknown)
     registry.register(UpstreamMetrics(lambda: [pool]))
     await pool.start()
+    pool.retried()
     taken = [await pool.take() for _ in range(8)]
     pool.give_back(taken[0])
 
@@ -80,6 +81,9 @@ async def test_a_scrape_sees_what_is_true_now(registry, here):
     assert 0 == value("ejections_total", target=alive)
     assert 1 == value("resolution_failures_total", target=name)
     assert 0 == value("waiting")
+    assert 1 == value("retries_total", reason="closed")
+    # The dead one was tried first, until it was put out.
+    assert 3 == value("retries_total", reason="connect")
     pool.abort()
 
 

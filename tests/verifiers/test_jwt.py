@@ -2,7 +2,7 @@ import asyncio
 import base64
 import contextlib
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.config.fields import PLAIN_HTTP
 from gateway.errors import ProviderUnavailable
 from gateway.fronts.logout import Notary
+from gateway.observe.providers import KeyHolder
 from gateway.ports import Verifier
 from gateway.tasks import running
 from gateway.values import Invalid, NotMine, Reason, TokenFacts
@@ -460,6 +461,27 @@ async def test_keys_are_fetched_once(fetching, provider):
     assert {"ada"} == {found.subject for found in await waiting}
     assert "ada" == (await fetching.verify(named("k0"), NOW)).subject
     assert 1 == provider.asked("jwks")
+
+
+async def test_it_is_told_how_many_keys_there_are_and_since_when(fetching, clock):
+    """Nobody has any before the first token comes."""
+    told = []
+    for _ in range(2):
+        assert isinstance(fetching, KeyHolder)
+        told.append((fetching.keys_known, fetching.keys_fetched_at))
+        await cast("Verifier", fetching).verify(named("k0"), NOW)
+    since = clock.now()
+    clock.advance(10)
+
+    assert [(0, None), (1, since)] == told
+
+
+def test_keys_that_were_given_are_counted_and_were_never_fetched(provider, clock):
+    """They stand in configuration."""
+    verifier = build(local(), context(provider, clock))
+
+    assert isinstance(verifier, KeyHolder)
+    assert (1, None) == (verifier.keys_known, verifier.keys_fetched_at)
 
 
 async def test_the_question_for_keys_is_bounded(fetching, provider):

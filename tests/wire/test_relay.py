@@ -181,6 +181,7 @@ async def test_an_idle_connection_that_was_closed_costs_one_retry():
 
         assert [b"200", b"200"] == statuses(answer)
         assert 2 == h.upstream.connections
+        assert {"closed": 1, "connect": 0} == h.front.pool.state().retries
 
 
 async def test_a_post_is_never_sent_twice():

@@ -76,7 +76,7 @@ def test_gauges_that_count_are_added_up_and_others_are_not():
             ("http_requests_in_flight", 2),
             ("cache_entries", 5),
             ("draining", 0),
-            ("store_up", 0),
+            ("redis_up", 0),
             ("revocation_marks", 1),
             ("build_info", 1),
             ("tls_certificate_expiry_timestamp_seconds", 7),
@@ -87,7 +87,7 @@ def test_gauges_that_count_are_added_up_and_others_are_not():
         "http_requests_in_flight": 3,
         "cache_entries": 6,
         "draining": 1,
-        "store_up": 0,
+        "redis_up": 0,
         "revocation_marks": 1,
         "build_info": 1,
         "tls_certificate_expiry_timestamp_seconds": 1,
@@ -105,7 +105,7 @@ def test_what_a_process_is_by_itself_is_shown_for_each():
 
 def test_what_is_true_may_be_told_as_such():
     """Readings give booleans, and the text says 1."""
-    assert {"gateway_store_up": 1} == values(gauge("gateway_store_up", True))
+    assert {"gateway_redis_up": 1} == values(gauge("gateway_redis_up", True))
 
 
 def test_what_was_counted_stays_counted():

@@ -1,0 +1,26 @@
+import asyncio
+import time
+
+from gateway.observe.lag import measure
+
+
+async def test_a_loop_that_was_held_up_is_late():
+    """By as long as something else ran; otherwise it is on time."""
+    told: list[float] = []
+    arrived = asyncio.Event()
+
+    def tell(seconds: float) -> None:
+        told.append(seconds)
+        arrived.set()
+
+    measuring = asyncio.get_running_loop().create_task(measure(tell, interval=0.01))
+    await arrived.wait()
+    arrived.clear()
+    until = time.monotonic() + 0.06
+    while time.monotonic() < until:
+        """Nobody else has a turn."""
+    await arrived.wait()
+    measuring.cancel()
+
+    assert min(told) >= 0
+    assert max(told) >= 0.045
