@@ -50,7 +50,7 @@ from gateway.fronts.proxy import ProxyFront
 from gateway.fronts.reception import Reception, Setup
 from gateway.gatekeeper import Gatekeeper
 from gateway.observe.caches import watch_caches
-from gateway.observe.lag import measure
+from gateway.observe.lag import LoopLag
 from gateway.observe.logs import Log
 from gateway.observe.metrics import Metrics
 from gateway.observe.providers import KeyHolder, watch_keys, watch_questions
@@ -66,7 +66,6 @@ from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
 from gateway.rules.routing import Routes
 from gateway.stores._flight import open_flight_lock
-from gateway.tasks import spawn
 from gateway.values import WireLimits
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import Pool
@@ -130,7 +129,7 @@ class App:
             self._secrets, store=self.store, clock=self.clock, events=self.metrics
         )
         claims = claim_paths(config)
-        self._lag: asyncio.Task[None] | None = None
+        self._lag = LoopLag(self.metrics.loop_lag)
         self._notaries: dict[str, Notary] = {}
         self._chains = {
             name: self._chain(name, provider, claims[name])
@@ -175,15 +174,14 @@ class App:
 
     async def start(self) -> None:
         """Find every upstream and every mark, and begin to look after them."""
-        self._lag = spawn(measure(self.metrics.loop_lag), name="loop-lag")
+        self._lag.start()
         await asyncio.gather(
             self.revocation.start(), *(pool.start() for pool in self.pools.values())
         )
 
     async def close(self) -> None:
         """Let go of every connection."""
-        if self._lag is not None:
-            self._lag.cancel()
+        self._lag.stop()
         for pool in self.pools.values():
             pool.abort()
         for client in self._clients.values():

@@ -129,7 +129,7 @@ async def _demo(ports: "Ports", store_url: str) -> None:
 
 async def _serve(loaded: "Loaded", told: str = "") -> None:
     from gateway.app import App, SystemClock  # noqa: PLC0415 -- light commands stay light
-    from gateway.observe.logs import configure  # noqa: PLC0415
+    from gateway.observe.logs import configure, watch_lines  # noqa: PLC0415
     from gateway.server import Server  # noqa: PLC0415
     from gateway.wire.deadlines import Deadlines  # noqa: PLC0415
 
@@ -143,6 +143,7 @@ async def _serve(loaded: "Loaded", told: str = "") -> None:
         deadlines = Deadlines(loop)
         observers = () if access_log is None else (access_log,)
         app = App(loaded, deadlines=deadlines, log=log, observers=observers)
+        watch_lines(app.metrics, log, access_log)
         server = Server(app, deadlines)
         try:
             await server.start()

@@ -17,10 +17,11 @@ import time
 import traceback
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gateway.errors import GatewayError
 from gateway.observe.lines import LineWriter, Sink
+from gateway.observe.metrics import Metrics
 from gateway.ports import Clock
 
 Field = str | int | float | bool | list[str] | None
@@ -138,6 +139,15 @@ class Log:
             self._writer.put(self._render(self._clock.now(), level, event, told))
 
 
+class Writes(Protocol):
+    """A log whose lines may be lost."""
+
+    @property
+    def dropped(self) -> int:
+        """How many were."""
+        ...
+
+
 class Libraries(logging.Handler):
     """Tells that a library has logged something, and where; never what."""
 
@@ -160,6 +170,13 @@ def configure(
     log = Log(sink, clock, level=level, worker=worker)
     logging.basicConfig(handlers=[Libraries(log)], level=logging.WARNING, force=True)
     return log
+
+
+def watch_lines(metrics: Metrics, log: Log, access: Writes | None) -> None:
+    """Show how many lines could not be written, of either log."""
+    metrics.watch("log_lines_dropped_total", lambda: log.dropped, "events")
+    if access is not None:
+        metrics.watch("log_lines_dropped_total", lambda: access.dropped, "access")
 
 
 def failure(error: BaseException | None) -> dict[str, Field]:

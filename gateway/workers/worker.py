@@ -20,7 +20,7 @@ from gateway.config.load import load_again
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.facts.marks import Marks, TokenTerms
 from gateway.observe.access_log import AccessLog
-from gateway.observe.logs import configure
+from gateway.observe.logs import configure, watch_lines
 from gateway.ports import Clock, MarkLedger
 from gateway.server import Server
 from gateway.tasks import spawn
@@ -137,6 +137,7 @@ class Service:
             observers=() if self._access is None else (self._access,),
             make_marks=make_marks,
         )
+        watch_lines(self._app.metrics, self._log, self._access)
         self._server = Server(self._app, deadlines)
         self._ending: asyncio.Task[None] | None = None
 

@@ -1,7 +1,7 @@
 import asyncio
 import time
 
-from gateway.observe.lag import measure
+from gateway.observe.lag import LoopLag
 
 
 async def test_a_loop_that_was_held_up_is_late():
@@ -13,14 +13,18 @@ async def test_a_loop_that_was_held_up_is_late():
         told.append(seconds)
         arrived.set()
 
-    measuring = asyncio.get_running_loop().create_task(measure(tell, interval=0.01))
+    lag = LoopLag(tell, interval=0.01)
+    lag.start()
     await arrived.wait()
     arrived.clear()
     until = time.monotonic() + 0.06
     while time.monotonic() < until:
         """Nobody else has a turn."""
     await arrived.wait()
-    measuring.cancel()
+    lag.stop()
+    told_until_then = len(told)
+    await asyncio.sleep(0.03)
 
+    assert told_until_then == len(told)
     assert min(told) >= 0
     assert max(told) >= 0.045

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gateway.errors import ProviderUnavailable
-from gateway.observe.logs import configure, failure
+from gateway.observe.logs import configure, failure, watch_lines
+from gateway.observe.metrics import Metrics
 from gateway.tasks import spawn
 from tests.fakes import Clock
 
@@ -275,3 +277,19 @@ def test_one_of_several_processes_says_which(tmp_path, clock):
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
 
     assert [(0, 1), (2, 1)] == [(line["worker"], line["port"]) for line in lines]
+
+
+def test_lines_that_could_not_be_written_are_shown(output):
+    """Of either log; of one that is off there is nothing to be said."""
+
+    class Access:
+        dropped = 7
+
+    alone, both = CollectorRegistry(), CollectorRegistry()
+    watch_lines(Metrics(alone), output.log, None)
+    watch_lines(Metrics(both), output.log, Access())
+    name = "gateway_log_lines_dropped_total"
+
+    assert 0 == both.get_sample_value(name, {"log": "events"})
+    assert 7 == both.get_sample_value(name, {"log": "access"})
+    assert alone.get_sample_value(name, {"log": "access"}) is None
