@@ -331,7 +331,9 @@ class DeviceRule(msgspec.Struct, frozen=True, gc=False):
 class Requirements(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a route demands of the facts. An empty tuple or set demands nothing.
 
-    `scopes` is a disjunction of conjunctions: `["a b", "c"]` is (a and b) or c.
+    `scopes` is a disjunction of conjunctions: `["a b", "c"]` is (a and b) or c. `acr`
+    lists the login's contexts that will do, the preferred one first, and `max_age` is
+    how many seconds ago it may have been (RFC 9470).
     """
 
     scopes: tuple[frozenset[str], ...] = ()
@@ -340,6 +342,8 @@ class Requirements(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     clients: frozenset[str] = frozenset()
     claims: tuple[ClaimRule, ...] = ()
     device: DeviceRule | None = None
+    acr: tuple[str, ...] = ()
+    max_age: float | None = None
     max_fact_age: float | None = None
 
 
@@ -407,6 +411,7 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     `host` is an exact name, `*.suffix`, or `*` for any. `path` is a pattern of
     literals, `{name}` and a closing `**`. `methods` empty means all; GET implies
     HEAD. `body_limit_bytes` 0 means unlimited (bodies are streamed, never held).
+    `metadata` is the URL at which its resource describes itself, if it does.
     """
 
     id: str
@@ -434,6 +439,7 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     strict_revocation: bool = False
     timeouts: Timeouts | None = None
     body_limit_bytes: int = 0
+    metadata: str = ""
 
 
 class NoRoute(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -468,8 +474,10 @@ class Denial(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A refusal: a value, not an exception. Only a dialect may word it.
 
     `scope` is the space-separated list for the challenge's `scope` attribute
-    (RFC 6750 §3); `allow` belongs to a 405; `retry_after` (seconds, 0 = none) to 429
-    and 503. Nothing in it is the client's input.
+    (RFC 6750 §3); `acr_values` and `max_age` are what a stronger login takes (RFC 9470
+    §3), `metadata` is where the resource describes itself (RFC 9728 §5.1). `allow`
+    belongs to a 405; `retry_after` (seconds, 0 = none) to 429 and 503. Nothing in it
+    is the client's input.
     """
 
     reason: Reason
@@ -477,6 +485,9 @@ class Denial(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     realm: str = ""
     route: Route | None = None
     scope: str = ""
+    acr_values: str = ""
+    max_age: int | None = None
+    metadata: str = ""
     allow: tuple[str, ...] = ()
     retry_after: int = 0
     client: str | None = None

@@ -41,6 +41,8 @@ _NEEDS: Final[Mapping[str, tuple[str, Callable[[Require], object]]]] = {
     "clients": ("client", lambda require: require.clients),
     "claims": ("claims", lambda require: require.claims),
     "device": ("device", lambda require: require.device),
+    "acr": ("login", lambda require: require.acr),
+    "max_age": ("login", lambda require: require.max_age),
 }
 """Each rule of a route, what some verifier must know for it, and how to ask."""
 

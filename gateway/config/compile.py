@@ -157,6 +157,8 @@ def _requirements(require: model.Require) -> Requirements:
         clients=require.clients,
         claims=tuple(ClaimRule(path, one) for path, one in require.claims.items()),
         device=_device(require.device) if require.device else None,
+        acr=require.acr,
+        max_age=require.max_age,
         max_fact_age=require.max_fact_age,
     )
 

@@ -268,6 +268,10 @@ class Require(Model):
     claims: dict[ClaimPath, ClaimValues] = Field(default_factory=dict)
     """Each claim equals one of the values given for its path."""
     device: Device | None = None
+    acr: tuple[Scope, ...] = ()
+    """The authentication contexts that will do, the preferred one first (RFC 9470)."""
+    max_age: PositiveDuration | None = None
+    """How long ago the user may have logged in (RFC 9470)."""
     max_fact_age: PositiveDuration | None = None
     """How old the provider's word may be."""
 

@@ -25,8 +25,9 @@ _NO_STORE: Final[tuple[Header, ...]] = (
     (b"Cache-Control", b"no-store"),
     (b"Pragma", b"no-cache"),
 )
-# RFC 6750 §3: scope-token *( SP scope-token ), which needs no escapes when quoted.
-_SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
+# RFC 6750 §3: scope-token *( SP scope-token ), which needs no escapes when quoted; nor
+# do the values of RFC 9470 and RFC 9728.
+_SAFE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 _UNPRINTABLE: Final = re.compile(r"[^ -~]")
 _QUOTED: Final = re.compile(r'["\\]')
 
@@ -203,21 +204,41 @@ def word(phrases: Mapping[Reason, Phrase], denial: Denial, *, realm: str) -> Ans
     return _compose(
         phrases[denial.reason],
         denial.realm or realm,
-        denial.scope if denial.reason is Reason.INSUFFICIENT_SCOPE else "",
+        _wanted(denial),
         denial.allow,
         denial.retry_after or RETRY_AFTER,
     )
+
+
+def _wanted(denial: Denial) -> tuple[tuple[str, str], ...]:
+    """Give the challenge's attributes that tell what would help."""
+    wanted: tuple[tuple[str, str], ...] = ()
+    if denial.reason is Reason.INSUFFICIENT_SCOPE:
+        wanted = (("scope", denial.scope),)
+    elif denial.reason is Reason.STRONGER_LOGIN_NEEDED:
+        # RFC 9470 §3
+        wanted = (("acr_values", denial.acr_values),)
+        if denial.max_age is not None:
+            wanted += (("max_age", str(denial.max_age)),)
+    if denial.metadata:
+        # RFC 9728 §5.1
+        wanted += (("resource_metadata", denial.metadata),)
+    return wanted
 
 
 # All arguments come from tables and configuration, so there are few of them; the
 # bound is for waiting times, which a rate limit counts down.
 @functools.lru_cache(maxsize=1024)
 def _compose(
-    phrase: Phrase, realm: str, scope: str, allow: tuple[str, ...], retry_after: int
+    phrase: Phrase,
+    realm: str,
+    wanted: tuple[tuple[str, str], ...],
+    allow: tuple[str, ...],
+    retry_after: int,
 ) -> Answer:
     headers = [(b"Content-Type", phrase.content_type)]
     if phrase.scheme:
-        headers.append((b"WWW-Authenticate", _challenge(phrase, realm, scope)))
+        headers.append((b"WWW-Authenticate", _challenge(phrase, realm, wanted)))
     if phrase.status == 405:
         headers.append((b"Allow", _printable(", ".join(allow)).encode()))
     if phrase.status in {429, 503}:
@@ -225,13 +246,17 @@ def _compose(
     return Answer(phrase.status, (*headers, *_NO_STORE), phrase.body)
 
 
-def _challenge(phrase: Phrase, realm: str, scope: str) -> bytes:
+def _challenge(
+    phrase: Phrase, realm: str, wanted: tuple[tuple[str, str], ...]
+) -> bytes:
     quoted = _QUOTED.sub(r"\\\g<0>", _printable(realm))
     parts = [f'{phrase.scheme} realm="{quoted}"']
     if phrase.attributes:
         parts.append(phrase.attributes)
-    if _SCOPE.fullmatch(scope):
-        parts.append(f'scope="{scope}"')
+    if phrase.scheme == "Bearer":
+        parts += [
+            f'{name}="{value}"' for name, value in wanted if _SAFE.fullmatch(value)
+        ]
     return ", ".join(parts).encode()
 
 

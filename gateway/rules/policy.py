@@ -6,6 +6,7 @@ only place that makes a `Permit`.
 """
 
 from collections.abc import Callable
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from gateway.rules.credentials import needs_token
 from gateway.rules.scopes import for_challenge, satisfies
 from gateway.values import (
+    LONGEST_CLOCK_SKEW,
     ClaimRule,
     Credentials,
     Denial,
@@ -121,6 +123,26 @@ def _device(case: Case) -> Reason | None:
     return None
 
 
+def _acr(case: Case) -> Reason | None:
+    wanted = case.route.require.acr
+    return (
+        Reason.STRONGER_LOGIN_NEEDED
+        if wanted and case.facts.acr not in wanted
+        else None
+    )
+
+
+def _login(case: Case) -> Reason | None:
+    limit = case.route.require.max_age
+    if limit is None:
+        return None
+    since = case.facts.auth_time
+    # Of a login that nobody tells of, and one yet to come, the age is unknown.
+    if since is None or not -LONGEST_CLOCK_SKEW <= case.now - since <= limit:
+        return Reason.STRONGER_LOGIN_NEEDED
+    return None
+
+
 Rule = Callable[[Case], Reason | None]
 
 RULES: Final[tuple[tuple[str, Rule], ...]] = (
@@ -133,6 +155,8 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("client", _client),
     ("claims", _claims),
     ("device", _device),
+    ("acr", _acr),
+    ("login", _login),
 )
 
 
@@ -146,6 +170,8 @@ _UNASKED: Final[tuple[tuple[Rule, Callable[[Requirements], object]], ...]] = (
     (_client, lambda require: require.clients),
     (_claims, lambda require: require.claims),
     (_device, lambda require: require.device),
+    (_acr, lambda require: require.acr),
+    (_login, lambda require: require.max_age is not None),
 )
 
 
@@ -218,14 +244,21 @@ def deny(
     retry_after: int = 0,
 ) -> Denial:
     """Refuse on a route, in its dialect."""
+    require = route.require
     # RFC 6750 §3.1: the scope attribute belongs to insufficient_scope.
     lacks_scope = reason is Reason.INSUFFICIENT_SCOPE
+    # RFC 9470 §3
+    lacks_login = reason is Reason.STRONGER_LOGIN_NEEDED
+    age = require.max_age if lacks_login else None
     return Denial(
         reason=reason,
         dialect=route.dialect,
         realm=route.realm,
         route=route,
-        scope=for_challenge(route.require.scopes) if lacks_scope else "",
+        scope=for_challenge(require.scopes) if lacks_scope else "",
+        acr_values=" ".join(require.acr) if lacks_login else "",
+        max_age=None if age is None else ceil(age),
+        metadata=route.metadata,
         retry_after=retry_after,
         client=None if facts is None else facts.client,
         source=source,

@@ -75,6 +75,7 @@ class Settings(Model):
 def knows(settings: Settings) -> frozenset[str]:
     """Tell which facts an introspection answer can state."""
     known = {"scope", "client", "expiry", "subject", "issuer", "audience", "claims"}
+    known.add("login")  # RFC 9470 §6.2
     if settings.device_claim is not None:
         known.add("device")
     return frozenset(known)

@@ -116,7 +116,7 @@ class Settings(Model):
 
 def knows(settings: Settings) -> frozenset[str]:
     """Tell which facts a token of this provider can state."""
-    known = {"client", "expiry", "subject", "issuer", "audience", "claims"}
+    known = {"client", "expiry", "subject", "issuer", "audience", "claims", "login"}
     if settings.scope_claim is not None:
         known.add("scope")
     if settings.device_claim is not None:

@@ -261,6 +261,8 @@ RULES = (
     "client",
     "claims",
     "device",
+    "acr",
+    "login",
 )
 
 

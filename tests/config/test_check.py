@@ -436,6 +436,8 @@ def test_a_form_that_is_held_is_short():
         ("audiences: [a]", "audience"),
         ("clients: [a]", "client"),
         ("device: {header: X-Device}", "device"),
+        ("acr: [phr]", "login"),
+        ("max_age: 5m", "login"),
     ],
 )
 def test_a_rule_about_what_nobody_knows_is_refused(rule, fact):

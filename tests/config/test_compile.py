@@ -72,6 +72,8 @@ routes:
       clients: [app]
       claims: {tier: [gold, 1], ext.poc: x}
       device: {header: X-Device}
+      acr: [phrh, phr]
+      max_age: 5m
       max_fact_age: 10s
     upstream: api
     pass_token: true
@@ -136,6 +138,8 @@ def test_a_route_says_what_its_section_says(tmp_path):
                     ClaimRule("ext.poc", frozenset({"x"})),
                 ),
                 device=DeviceRule(header=b"x-device"),
+                acr=("phrh", "phr"),
+                max_age=300.0,
                 max_fact_age=10.0,
             ),
             clock_skew=5.0,

@@ -41,6 +41,9 @@ CHALLENGE = re.compile(
     r'(?:, error="(?P<error>[ !#-\[\]-~]+)"'
     r', error_description="(?P<description>[ !#-\[\]-~]+)")?'
     r'(?:, scope="[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")?'
+    r'(?:, acr_values="[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")?'
+    r'(?:, max_age="[0-9]+")?'
+    r'(?:, resource_metadata="[!#-\[\]-~]+")?'
 )
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=NAMES)
@@ -50,7 +53,13 @@ every_reason = pytest.mark.parametrize("reason", Reason)
 def said(dialect: Dialect, reason: Reason) -> Answer:
     """Have a reason worded, with all that a denial can bring along."""
     return dialect.answer(
-        Denial(reason=reason, scope="read write", allow=("GET", "HEAD"))
+        Denial(
+            reason=reason,
+            scope="read write",
+            acr_values="phr phrh",
+            max_age=300,
+            allow=("GET", "HEAD"),
+        )
     )
 
 
@@ -149,6 +158,42 @@ def test_a_missing_scope_is_named(dialect):
 
 
 @every_dialect
+def test_a_stronger_login_is_described(dialect):
+    """RFC 9470 §3: by this a client knows what to ask the user for."""
+    challenge = header(said(dialect, Reason.STRONGER_LOGIN_NEEDED), b"WWW-Authenticate")
+
+    assert 'error="insufficient_user_authentication"' in (challenge or "")
+    assert (challenge or "").endswith(', acr_values="phr phrh", max_age="300"')
+
+
+@every_dialect
+def test_only_what_is_wanted_of_a_login_is_told(dialect):
+    """RFC 9470 §3: both are optional."""
+    for told, named in (
+        ({"acr_values": "phr"}, ', acr_values="phr"'),
+        ({"max_age": 0}, ', max_age="0"'),
+    ):
+        denial = Denial(reason=Reason.STRONGER_LOGIN_NEEDED, **told)
+        challenge = header(dialect.answer(denial), b"WWW-Authenticate") or ""
+
+        assert challenge.endswith(f'is needed"{named}')
+
+
+@every_dialect
+@every_reason
+def test_a_resource_that_describes_itself_says_where(dialect, reason):
+    """RFC 9728 §5.1: in each Bearer challenge, the bare one too."""
+    url = "https://api.example/.well-known/oauth-protected-resource"
+    answer = dialect.answer(Denial(reason=reason, metadata=url))
+    challenge = header(answer, b"WWW-Authenticate") or ""
+
+    assert challenge.startswith("Bearer ") == challenge.endswith(
+        f', resource_metadata="{url}"'
+    )
+    assert not challenge or CHALLENGE.fullmatch(challenge)
+
+
+@every_dialect
 @every_reason
 def test_allow_and_retry_after_are_where_they_belong(dialect, reason):
     """RFC 9110 §15.5.6: a 405 has `Allow`; 429 and 503 say when to come again."""
@@ -193,13 +238,20 @@ def test_the_realm_is_the_denial_s_own(dialect):
 @given(
     reason=st.sampled_from(list(Reason)),
     realm=st.text(max_size=20),
-    scope=st.text(max_size=20),
+    words=st.text(max_size=20),
     allow=st.lists(st.text(max_size=8), max_size=3).map(tuple),
 )
-def test_no_configuration_can_break_a_header(dialect, reason, realm, scope, allow):
+def test_no_configuration_can_break_a_header(dialect, reason, realm, words, allow):
     """Realm, scope and methods are made safe, whatever they hold."""
     answer = dialect.answer(
-        Denial(reason=reason, realm=realm, scope=scope, allow=allow)
+        Denial(
+            reason=reason,
+            realm=realm,
+            scope=words,
+            acr_values=words,
+            metadata=words.replace(" ", ""),
+            allow=allow,
+        )
     )
     challenge = header(answer, b"WWW-Authenticate")
 

@@ -35,6 +35,7 @@ CAN_BE_KNOWN = frozenset(
         "audience",
         "device",
         "claims",
+        "login",
     }
 )
 

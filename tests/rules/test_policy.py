@@ -78,6 +78,8 @@ DEMANDS = {
     "clients": frozenset({"other"}),
     "claims": (ClaimRule("plan", frozenset({"silver"})),),
     "device": DeviceRule(header=b"x-device"),
+    "acr": ("phr",),
+    "max_age": 60.0,
     "max_fact_age": 1.0,
 }
 
@@ -296,6 +298,49 @@ def test_the_request_names_the_tokens_device(own, named, expected):
     assert expected == verdict(asked, replace(ADA, device=own), device=named)
 
 
+@pytest.mark.parametrize(
+    ("acr", "expected"),
+    [
+        ("phr", None),
+        ("phrh", None),
+        ("PHR", Reason.STRONGER_LOGIN_NEEDED),
+        ("phr phrh", Reason.STRONGER_LOGIN_NEEDED),
+        ("", Reason.STRONGER_LOGIN_NEEDED),
+        (None, Reason.STRONGER_LOGIN_NEEDED),
+    ],
+)
+def test_the_login_has_one_of_the_contexts(acr, expected):
+    """Exactly; one that nobody tells of is none."""
+    assert expected == verdict(route(acr=("phrh", "phr")), replace(ADA, acr=acr))
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [
+        (NOW, None),
+        (NOW - 60, None),
+        (NOW - 60.5, Reason.STRONGER_LOGIN_NEEDED),
+        (NOW + 300, None),
+        (NOW + 301, Reason.STRONGER_LOGIN_NEEDED),
+        (0.0, Reason.STRONGER_LOGIN_NEEDED),
+        (None, Reason.STRONGER_LOGIN_NEEDED),
+    ],
+)
+def test_the_login_is_recent(since, expected):
+    """Clocks may differ, but no login is yet to come."""
+    assert expected == verdict(route(max_age=60.0), replace(ADA, auth_time=since))
+
+
+def test_a_stronger_login_is_described_to_the_client():
+    """RFC 9470 §3: the contexts in order of preference, the age in whole seconds."""
+    asked = route(acr=("phrh", "phr"), max_age=59.5, scopes=scopes("a"))
+    denial = deny(asked, Reason.STRONGER_LOGIN_NEEDED)
+
+    assert ("phrh phr", 60, "") == (denial.acr_values, denial.max_age, denial.scope)
+    other = deny(asked, Reason.EXPIRED)
+    assert ("", None) == (other.acr_values, other.max_age)
+
+
 def test_the_first_rule_that_refuses_is_the_verdict():
     """And `trace` tells what each of them says, in the same order."""
     asked = route(
@@ -314,6 +359,8 @@ def test_the_first_rule_that_refuses_is_the_verdict():
         ("client", Reason.CLIENT_NOT_ALLOWED),
         ("claims", None),
         ("device", None),
+        ("acr", None),
+        ("login", None),
     ] == trace(case)
     assert [name for name, _ in RULES] == [name for name, _ in trace(case)]
 

@@ -331,6 +331,7 @@ def test_it_knows_all_that_rfc_7662_can_tell():
     """The device only where somebody said which member it is."""
     settings = Settings(url=URL, **CLIENT)
     most = {"scope", "client", "expiry", "subject", "issuer", "audience", "claims"}
+    most.add("login")
 
     assert most == knows(settings)
     assert most | {"device"} == knows(

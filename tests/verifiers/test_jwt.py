@@ -856,7 +856,7 @@ def test_a_file_without_keys_is_refused(tmp_path):
 
 def test_it_knows_what_the_claims_are_named_for():
     """A device only where a claim holds it, a scope unless it is left to others."""
-    most = {"client", "expiry", "subject", "issuer", "audience", "claims"}
+    most = {"client", "expiry", "subject", "issuer", "audience", "claims", "login"}
 
     assert most | {"scope"} == knows(local())
     assert most | {"device"} == knows(local(device_claim="d", scope_claim=None))
