@@ -22,6 +22,7 @@ import gateway.dialects
 import gateway.stores
 import gateway.verifiers
 from gateway.admin.desk import Desk, Explanations, Judged
+from gateway.admin.recent import Recent
 from gateway.breaker import BreakerSettings
 from gateway.config.addresses import origin_of
 from gateway.config.compile import (
@@ -115,6 +116,7 @@ class App:
         make_marks: Callable[..., Marks] = Marks,
     ) -> None:
         config = loaded.config
+        self.loaded = loaded
         self.config = config
         self.log = log
         self.clock = SystemClock()
@@ -124,7 +126,7 @@ class App:
         self.store = measured(_open_store(config, self.clock), self.metrics)
         self._flight_lock = _open_flight_lock(config, self.clock, self.store)
         self._secrets = tuple(map(str, config.secret))
-        self._clients: dict[str, ProviderClient] = {}
+        self.clients: dict[str, ProviderClient] = {}
         self.grants = Grants(
             self._secrets, store=self.store, clock=self.clock, events=self.metrics
         )
@@ -154,7 +156,9 @@ class App:
         self._gatekeeper = Gatekeeper(
             self.routes, self.sources, self.marks, self.clock, self.revocation.sight
         )
-        self.reception = Reception(self.clock, (self.metrics, *observers))
+        self.recent = Recent()
+        watchers: tuple[Observer, ...] = (self.metrics, self.recent, *observers)
+        self.reception = Reception(self.clock, watchers)
         self.front = ProxyFront(
             self._setup(), self.reception, connection_limit=self.limits.connections
         )
@@ -184,7 +188,7 @@ class App:
         self._lag.stop()
         for pool in self.pools.values():
             pool.abort()
-        for client in self._clients.values():
+        for client in self.clients.values():
             await client.close()
         if self._flight_lock is not None:
             await self._flight_lock.close()
@@ -234,7 +238,7 @@ class App:
             ),
             events=_Both(self.metrics, self.log),
         )
-        self._clients[name] = client
+        self.clients[name] = client
         context = VerifierContext(
             provider=name,
             http=client,
@@ -327,13 +331,13 @@ class App:
             "provider": list(self.config.providers),
             "upstream": list(self.config.upstreams),
         }
-        metrics.configured(_digest(self.config), self.clock.now(), names)
+        metrics.configured(digest(self.config), self.clock.now(), names)
         metrics.watch("http_requests_in_flight", lambda: self.reception.in_flight)
         metrics.watch("revocation_marks", lambda: len(self.marks.list()))
         if self.revocation.stream is not None:
             watch_revocations(metrics, self.revocation.stream)
         watch_caches(metrics, self.sources.values)
-        for name, client in self._clients.items():
+        for name, client in self.clients.items():
             watch_questions(metrics, name, client)
 
 
@@ -403,7 +407,8 @@ def _pseudonym() -> bytes:
     return b"gateway-" + secrets.token_hex(4).encode()
 
 
-def _digest(config: Config) -> str:
+def digest(config: Config) -> str:
+    """Name a configuration by what it says."""
     # The same in every process: the order of a set is not, nor are secrets shown.
     told = repr(_ordered(config.model_dump()))
     return hashlib.blake2b(told.encode(), digest_size=6).hexdigest()

@@ -24,6 +24,7 @@ from aiohttp import web
 from gateway.admin.views import admin_app
 from gateway.app import App
 from gateway.config.addresses import Address
+from gateway.console import Console, Observatory
 from gateway.errors import GatewayError
 from gateway.fronts.bounded import BoundedSite
 from gateway.fronts.status import status_app
@@ -94,12 +95,16 @@ class Server:
         self._door: Door | None = None
         self._authz: DecisionDoor | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._store_up = True
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self.addresses = self._windows.addresses
         self._opened = False
         self.draining = False
+        self.observatory = Observatory(
+            app, lambda: (self.started, self.draining, self._store_up)
+        )
         app.metrics.watch("draining", lambda: self.draining)
         app.metrics.watch(
             "redis_up", lambda: self._store_up if app.store.shared else None
@@ -131,6 +136,7 @@ class Server:
         admin = admin_app(
             explainer=app.explainer,
             desk=app.desk,
+            console=Console(self.observatory, app.loaded, app),
             token=app.config.admin.token,
             hosts=(listen.admin.host,),
         )
@@ -145,6 +151,7 @@ class Server:
         self._store_up = await app.store_answers()
         await app.start()
         self._checking = spawn(self._watch_store(), name="watch-store")
+        self._beating = spawn(self.observatory.pulse.run(), name="pulse")
         self._door = Door(app, self._deadlines)
         with clear("proxy", listen.proxy):
             await self._door.open(inherited.get("proxy"))
@@ -232,8 +239,9 @@ class Server:
         self._app.front.abort()
         if self._authz is not None:
             await self._authz.close()
-        if self._checking is not None:
-            self._checking.cancel()
+        for task in (self._checking, self._beating):
+            if task is not None:
+                task.cancel()
         await self._windows.close()
         await self._app.close()
         self._app.log.info("stopped", cut=cut)

@@ -16,8 +16,8 @@ import gateway.verifiers
 from gateway.app import (
     App,
     SystemClock,
-    _digest,
     _teachers,
+    digest,
     plugins,
     registry,
     stores_by_scheme,
@@ -362,7 +362,7 @@ async def test_the_metrics_show_what_is_true_now(tmp_path):
 
         assert [0, 0, 0] == before
         assert [1, 1, 1] == readings()
-        assert 1 == reading(app, "config_info", hash=_digest(app.config))
+        assert 1 == reading(app, "config_info", hash=digest(app.config))
 
 
 async def test_every_exchange_is_told_to_the_metrics_and_to_the_observers(tmp_path):
@@ -394,7 +394,7 @@ def test_one_configuration_has_one_hash_in_every_process():
 
     assert repr(first) != repr(second)
     assert first.routes == second.routes
-    assert _digest(first) == _digest(second)
+    assert digest(first) == digest(second)
 
 
 def test_the_hash_tells_configurations_apart_but_knows_no_secret():
@@ -403,8 +403,8 @@ def test_the_hash_tells_configurations_apart_but_knows_no_secret():
     changed = configured(one(LOCAL, ", pass_token: true")).config
     rotated = config.model_copy(update={"secret": (Secret("another" * 8),)})
 
-    assert _digest(config) != _digest(changed)
-    assert _digest(config) == _digest(rotated)
+    assert digest(config) != digest(changed)
+    assert digest(config) == digest(rotated)
 
 
 # ---------------------------------------------------------------------- life and end

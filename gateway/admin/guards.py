@@ -1,16 +1,27 @@
 """Who may speak to the admin listener. Floor 4: decides, words refusals, does no work.
 
 Loopback is no boundary: every container of a pod and every page in an operator's
-browser can reach it. So a request must name us by a known Host (DNS rebinding), must
-not come from another site (Kong CVE-2020-11710, Caddy CVE-2026-27589), and for
-anything under /api must bring the admin token; without a configured token there is
-no /api. No refusal repeats what a client sent.
+browser can reach it. So a request must name us by a known Host (DNS rebinding), and must
+not come from another site (Kong CVE-2020-11710, Caddy CVE-2026-27589). Every change,
+every explanation and whatever names subjects needs the admin token, and without a
+configured token all that is off. The rest, which is only to be read, loopback may read
+without the token, and nobody else. No refusal repeats what a client sent.
+
+The token is brought as Bearer (programs) or as the password of Basic (browsers). Why
+Basic and no session cookie: cookies know no ports (RFC 6265 §8.5), so a browser would
+give the session to every other server that listens on the same loopback address, the
+sandbox of the demo among them, while Basic credentials go to this port alone (RFC 7617
+§2.2, "protection space"). It keeps no state here that could be stolen or run full, and
+works without a script. Its price: the browser remembers until it is closed.
 """
 
 import asyncio
+import base64
+import binascii
 import hmac
+import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -27,6 +38,8 @@ HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+?)\.?(?::\d*)?")
 SAFE_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -36,6 +49,16 @@ HTTP_ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     405: ("method_not_allowed", "Use one of the methods in Allow."),
     413: ("body_too_large", "Expected a body of at most 64 KiB."),
 }
+
+
+FORMS: Final = frozenset(
+    {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
+)
+FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+"""Who sends one of these sends for somebody else."""
+
+SIGNED_IN: Final = web.RequestKey("signed_in", bool)
+"""Whether a request brought the admin token."""
 
 
 class Problem(Exception):
@@ -77,33 +100,63 @@ async def add_safe_headers(_request: web.Request, response: web.StreamResponse) 
         response.headers.setdefault(name, value)
 
 
-@web.middleware
-async def json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Word every refusal and failure as JSON; a crash is told to the loop's handler."""
-    try:
-        return await handler(request)
-    except Problem as problem:
-        return problem.response()
-    except web.HTTPException as error:
-        code, message = HTTP_ERRORS.get(error.status, ("refused", error.reason))
-        allow = error.headers.get("Allow")
-        headers = {"Allow": allow} if allow else None
-        return Problem(error.status, code, message, headers=headers).response()
-    except (StoreUnavailable, ProviderUnavailable):
-        message = "What is needed for this does not answer now; nothing was changed."
-        return Problem(503, "unavailable", message).response()
-    except Exception as error:  # noqa: BLE001 -- the outermost door
-        asyncio.get_running_loop().call_exception_handler(
-            {"message": "admin request crashed", "exception": error}
-        )
-        message = "This is a fault of the gateway; its log tells where."
-        return Problem(500, "internal", message).response()
+def errors(
+    word: Callable[[web.Request, Problem], web.StreamResponse],
+) -> Middleware:
+    """Make the middleware that has every refusal and failure worded by `word`.
+
+    A crash is told to the loop's handler.
+    """
+
+    @web.middleware
+    async def worded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Exception as error:  # noqa: BLE001 -- the outermost door
+            return word(request, as_problem(error))
+
+    return worded
 
 
-def guarded(token: Secret | None, hosts: Iterable[str]) -> Middleware:
+def as_json_problem(_request: web.Request, problem: Problem) -> web.Response:
+    """Word a problem for programs."""
+    return problem.response()
+
+
+json_errors: Final = errors(as_json_problem)
+
+
+def as_problem(error: Exception) -> Problem:
+    """Say what a client may know of a failure."""
+    match error:
+        case Problem():
+            return error
+        case web.HTTPException():
+            code, message = HTTP_ERRORS.get(error.status, ("refused", error.reason))
+            allow = error.headers.get("Allow")
+            headers = {"Allow": allow} if allow else None
+            return Problem(error.status, code, message, headers=headers)
+        case StoreUnavailable() | ProviderUnavailable():
+            message = (
+                "What is needed for this does not answer now; nothing was changed."
+            )
+            return Problem(503, "unavailable", message)
+        case _:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "admin request crashed", "exception": error}
+            )
+            message = "This is a fault of the gateway; its log tells where."
+            return Problem(500, "internal", message)
+
+
+def guarded(
+    token: Secret | None, hosts: Iterable[str], readable: Collection[str] = ()
+) -> Middleware:
     """Make the middleware that lets only known hosts, own pages and the token in.
 
     `hosts` are names and addresses as settings have them: no port, no brackets.
+    `readable` are the paths that loopback may read without the token; one that ends
+    with a slash stands for all below it.
     """
     named = {f"[{host}]" if ":" in host else host.lower() for host in hosts}
     known = (LOOPBACK | named) - ANY_ADDRESS
@@ -112,8 +165,9 @@ def guarded(token: Secret | None, hosts: Iterable[str]) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         _check_host(request, known)
         _check_site(request)
-        if request.path.startswith("/api/"):
+        if not _may_read(request, readable):
             _check_token(request, token)
+        request[SIGNED_IN] = _has_token(request, token)
         return await handler(request)
 
     return guard
@@ -132,28 +186,86 @@ def _check_host(request: web.Request, known: frozenset[str]) -> None:
 
 
 def _check_site(request: web.Request) -> None:
-    """Refuse what a page of another site sent; other clients tell nothing of sites."""
+    """Refuse what a page of another site sent; programs tell nothing of sites.
+
+    A form, which any page may send anywhere without being asked, must tell.
+    """
     if request.method in {hdrs.METH_GET, hdrs.METH_HEAD}:
         return
     host = request.headers.get(hdrs.HOST, "").lower()
     own = {f"http://{host}", f"https://{host}"}
     sites = request.headers.getall("Sec-Fetch-Site", ())
     origins = request.headers.getall(hdrs.ORIGIN, ())
-    if not {*sites} <= {"same-origin", "none"} or not {*map(str.lower, origins)} <= own:
+    # Under /api/ a form is no question: whatever comes there says that it is JSON.
+    form = request.content_type in FORMS and not request.path.startswith("/api/")
+    same = {*sites} <= {"same-origin", "none"} and {*map(str.lower, origins)} <= own
+    if not same or (form and not sites and not origins):
         message = "Expected a request of our own page or of no page at all."
         raise Problem(403, "cross_site", message)
 
 
+def _may_read(request: web.Request, readable: Collection[str]) -> bool:
+    """Tell whether this is for loopback to read, and comes from there, as nobody."""
+    if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
+        return False
+    path = request.path
+    below = f"{path.rpartition('/')[0]}/"
+    if path not in readable and (below == "/" or below not in readable):
+        return False
+    # Who brings credentials is told when they are wrong.
+    return hdrs.AUTHORIZATION not in request.headers and from_loopback(request)
+
+
+def from_loopback(request: web.Request) -> bool:
+    """Tell whether a request was sent on this machine, and by no proxy for another."""
+    if any(name in request.headers for name in FORWARDED):
+        return False
+    try:
+        address = ipaddress.ip_address(request.remote or "")
+    except ValueError:
+        return False
+    # A socket for both families gives IPv4 addresses as a part of IPv6's.
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
 def _check_token(request: web.Request, token: Secret | None) -> None:
     if token is None:
-        message = "No admin token is configured (`admin.token`), so this is off."
+        message = (
+            "No admin token is configured (`admin.token`), so this is off, and reading"
+            " is for loopback alone."
+        )
         raise Problem(403, "admin_token_not_configured", message)
+    if not _has_token(request, token):
+        if request.path.startswith("/api/"):
+            message = "Expected the admin token: Authorization: Bearer …"
+            challenge = 'Bearer realm="gateway admin"'
+        else:
+            message = "Sign in with any user name, and the admin token as password."
+            challenge = 'Basic realm="gateway admin", charset="UTF-8"'
+        headers = {"WWW-Authenticate": challenge}
+        raise Problem(401, "unauthorized", message, headers=headers)
+
+
+def _has_token(request: web.Request, token: Secret | None) -> bool:
     values = request.headers.getall(hdrs.AUTHORIZATION, ())
-    scheme, _, given = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-    right = hmac.compare_digest(
-        given.strip().encode("utf-8", "surrogateescape"), token.encode()
-    )
-    if scheme.lower() != "bearer" or not right:
-        message = "Expected the admin token: Authorization: Bearer …"
-        challenge = {"WWW-Authenticate": 'Bearer realm="gateway admin"'}
-        raise Problem(401, "unauthorized", message, headers=challenge)
+    if token is None or len(values) != 1:
+        return False
+    scheme, _, given = values[0].partition(" ")
+    raw = given.strip().encode("utf-8", "surrogateescape")
+    match scheme.lower():
+        case "bearer":
+            shown = raw
+        case "basic":
+            shown = _password(raw)
+        case _:
+            return False
+    return hmac.compare_digest(shown, token.encode())
+
+
+def _password(credentials: bytes) -> bytes:
+    """Give the password of Basic credentials (RFC 7617 §2), nothing where none is."""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""

@@ -20,7 +20,7 @@ from gateway.config.document import Value
 from gateway.config.files import directory, read_files
 from gateway.config.model import Config, language
 from gateway.config.registry import Registry
-from gateway.config.report import Report
+from gateway.config.report import KeyPath, Mark, Report
 from gateway.config.wording import explain
 from gateway.errors import ConfigError
 
@@ -35,13 +35,15 @@ class Loaded:
     """A configuration without problems, and what is unwise in it.
 
     `document` is what was read, with its references put in, and `base` where its own
-    paths start from: `load_again` makes the same of them in another process.
+    paths start from: `load_again` makes the same of them in another process. `marks`
+    tell where each value stands in the files.
     """
 
     config: Config
     warnings: tuple[str, ...]
     document: Value = field(repr=False)
     base: Path
+    marks: Mapping[KeyPath, Mark] = field(default_factory=dict, repr=False)
 
 
 def load(source: Path | str, registry: Registry, environ: Mapping[str, str]) -> Loaded:
@@ -66,7 +68,8 @@ def load(source: Path | str, registry: Registry, environ: Mapping[str, str]) -> 
     if config is None or report.problems:
         # Outside of `except`: Pydantic's error could show what it was given.
         raise report.error()
-    return Loaded(config, tuple(report.warnings()), given, directory(source))
+    warnings = tuple(report.warnings())
+    return Loaded(config, warnings, given, directory(source), report.marks)
 
 
 def load_again(document: Value, base: Path, registry: Registry) -> Loaded:

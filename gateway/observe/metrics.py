@@ -418,3 +418,12 @@ class Metrics:
     def loop_lag(self, seconds: float) -> None:
         """Count by how much the event loop was late."""
         self._loop_lag.add(seconds)
+
+    def tables(self) -> tuple[Counters, Counters, Counters, Histograms]:
+        """Give decisions, look-ups, questions and durations, for `observe.counts`."""
+        return (
+            self._decisions,
+            self._validations,
+            self._provider_requests,
+            self._duration,
+        )

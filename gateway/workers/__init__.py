@@ -5,6 +5,7 @@
     worker     a worker: serves clients, and does what its parent asks
     post       a worker's place: its socket, and whoever holds it now
     desk       what the parent answers for all: metrics, explain, revoke
+    console     what the parent shows of them
     parent     opens the sockets, looks after the posts, ends them in good order
 
 Each post has a socket of its own (SO_REUSEPORT): the kernel spreads connections over

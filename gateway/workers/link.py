@@ -97,6 +97,14 @@ class Scrape(msgspec.Struct, frozen=True, tag=True):
     """To a worker: tell the metrics."""
 
 
+class Recall(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: tell the last exchanges."""
+
+
+class Show(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: give a picture of itself, for the admin listener."""
+
+
 class Look(msgspec.Struct, frozen=True, tag=True):
     """To a worker: tell which parts are well; that there is an answer says most."""
 
@@ -107,7 +115,19 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
     hurry: bool = False
 
 
-Question = Build | Open | Explain | Expiry | Keep | Lift | Scrape | Look | Drain
+Question = (
+    Build
+    | Open
+    | Explain
+    | Expiry
+    | Keep
+    | Lift
+    | Scrape
+    | Recall
+    | Show
+    | Look
+    | Drain
+)
 
 # ------------------------------------------------------------------------- answers
 

@@ -20,6 +20,7 @@ from gateway.admin.views import admin_app
 from gateway.app import SystemClock
 from gateway.config.addresses import Address
 from gateway.config.load import Loaded
+from gateway.console import settled
 from gateway.errors import GatewayError
 from gateway.facts.marks import TokenTerms
 from gateway.fronts.status import status_app
@@ -28,6 +29,7 @@ from gateway.observe.revocations import RevocationLog
 from gateway.revocation import Revocation
 from gateway.server import Windows, clear
 from gateway.tasks import spawn
+from gateway.workers.console import Console
 from gateway.workers.desk import Desk, Explainer, Scraper
 from gateway.workers.link import Build, Keep, Question
 from gateway.workers.post import House, Pace, Post
@@ -63,6 +65,7 @@ class Parent:
         )
         marks = self._revocation.marks
         self._desk = Desk(self._posts, marks, tuple(config.providers))
+        self._console = Console(self._posts, settled(loaded), clock)
         self._scraper = Scraper(self._posts, asyncio.get_running_loop())
         self._house = House(
             command=command,
@@ -113,6 +116,7 @@ class Parent:
         admin = admin_app(
             explainer=Explainer(self._posts),
             desk=self._desk,
+            console=self._console,
             token=self._config.admin.token,
             hosts=(listen.admin.host,),
         )

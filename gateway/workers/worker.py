@@ -38,7 +38,9 @@ from gateway.workers.link import (
     Look,
     Open,
     Question,
+    Recall,
     Scrape,
+    Show,
 )
 from gateway.workers.metrics import Snapshot, snapshot
 from gateway.workers.post import Doors
@@ -139,6 +141,7 @@ class Service:
         )
         watch_lines(self._app.metrics, self._log, self._access)
         self._server = Server(self._app, deadlines)
+        self._number = number
         self._ending: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -164,8 +167,8 @@ class Service:
                 self._marks.end(kind, provider, name)
             case Scrape():
                 return await asyncio.to_thread(self._snapshot)
-            case Look():
-                return self._server.conditions()
+            case Look() | Recall() | Show():
+                return self._tell(question)
             case Drain(hurry=True):
                 self._server.hurry()
             case Drain():
@@ -173,6 +176,15 @@ class Service:
             case Build() | Open():
                 raise GatewayError("expected that but once")
         return None
+
+    def _tell(self, question: Look | Recall | Show) -> object:
+        match question:
+            case Look():
+                return self._server.conditions()
+            case Recall():
+                return self._server.observatory.exchanges()
+            case Show():
+                return self._server.observatory.picture(self._number)
 
     async def _keep(self, mark: Mark, token: str | None) -> None:
         self._marks.keep(mark)

@@ -1,7 +1,9 @@
 import asyncio
+import base64
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +11,7 @@ from gateway.admin.guards import (
     Problem,
     add_safe_headers,
     as_json,
+    from_loopback,
     guarded,
     host_name,
     json_errors,
@@ -38,7 +41,9 @@ def admin(aiohttp_client):
     """Give a client of a guarded application; `token` None configures none."""
 
     async def start(token: Secret | None = TOKEN, hosts: tuple[str, ...] = ()):
-        app = web.Application(middlewares=[json_errors, guarded(token, hosts)])
+        app = web.Application(
+            middlewares=[json_errors, guarded(token, hosts, readable=("/",))]
+        )
         app.on_response_prepare.append(add_safe_headers)
         app.router.add_get("/", _work)
         app.router.add_route("*", "/api/work", _work)
@@ -99,6 +104,89 @@ async def test_without_the_right_token_nothing_is_done(admin, method, values):
         assert 401 == answer.status
         assert 'Bearer realm="gateway admin"' == answer.headers["WWW-Authenticate"]
         assert str(TOKEN)[:-1] not in await answer.text()
+
+
+def basic(password: str, user: str = "anyone") -> dict[str, str]:
+    """Say what a browser says of a password."""
+    raw = f"{user}:{password}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(raw).decode()}"}
+
+
+async def test_a_browser_brings_the_token_as_a_password(admin):
+    """With any user name, or none; the token may have colons."""
+    token = Secret("a:token:with:colons")
+    client = await admin(token=token)
+    for user in ("", "ada"):
+        async with client.get("/api/work", headers=basic(str(token), user)) as answer:
+            assert 200 == answer.status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        basic("wrong"),
+        basic(""),
+        basic(str(TOKEN) + "x"),
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Basic"},
+        {"Authorization": f"Digest {TOKEN}"},
+    ],
+)
+async def test_a_wrong_password_is_no_token(admin, headers):
+    """Nor is what is no password at all."""
+    client = await admin()
+    async with client.get("/api/work", headers=headers) as answer:
+        assert 401 == answer.status
+
+
+async def test_a_token_is_any_text(admin):
+    """UTF-8, as the challenge says (RFC 7617 §2.1)."""
+    token = Secret("ein-Schlüssel-토큰-für-Admins")
+    client = await admin(token=token)
+    bearer = {"Authorization": f"Bearer {token}"}
+    for headers in (basic(str(token)), bearer):
+        async with client.get("/api/work", headers=headers) as answer:
+            assert 200 == answer.status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Forwarded": "for=127.0.0.1"},
+        {"X-Real-IP": "127.0.0.1"},
+        {"Via": "1.1 proxy"},
+    ],
+)
+async def test_what_a_proxy_sends_is_not_from_loopback(admin, headers):
+    """It may come from anywhere: the proxy is here, the reader is not."""
+    client = await admin()
+    async with client.get("/") as answer:
+        assert 200 == answer.status
+    async with client.get("/", headers=headers) as answer:
+        assert 401 == answer.status
+
+
+@pytest.mark.parametrize(
+    ("remote", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("", False),
+        ("localhost", False),
+    ],
+)
+def test_loopback_is_told_by_the_address(remote, loopback):
+    """Of the connection; what cannot be read is not it."""
+    request = make_mocked_request("GET", "/").clone(remote=remote)
+
+    assert loopback == from_loopback(request)
 
 
 @pytest.mark.parametrize("headers", [{}, AUTHORIZED, {"Authorization": "Bearer "}])

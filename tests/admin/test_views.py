@@ -1,332 +1,88 @@
-import asyncio
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-
 import pytest
 
-from gateway.admin.views import admin_app
-from gateway.errors import StoreUnavailable
-from gateway.values import Mark, MarkKind, Secret
+from gateway.admin.openapi import openapi
+from gateway.admin.pages import PAGES
+from gateway.admin.readings import READABLE
+from tests.admin.doubles import AUTHORIZED
 
-TOKEN = Secret("an-admin-token-of-some-length")
-AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
-FINGERPRINT = "0123456789abcdef" * 4
-
-
-class Explainer:
-    """Keeps the promise; remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, Mapping[str, str], Secret | None]] = []
-
-    async def explain(
-        self, method: str, url: str, headers: Mapping[str, str], token: Secret | None
-    ) -> Mapping[str, object]:
-        self.asked.append((method, url, headers, token))
-        return {"route": "likes", "decision": "deny", "reason": "expired"}
+READ = sorted((READABLE | PAGES) - {"/static/"})
 
 
-class Desk:
-    """Keeps the promise in a list; `full` has no room for another mark."""
-
-    def __init__(self) -> None:
-        self.held: list[Mark] = []
-        self.full = False
-        self.asked: list[tuple[str, MarkKind, Secret]] = []
-
-    async def revoke(self, provider: str, kind: MarkKind, name: Secret) -> Mark:
-        self.asked.append((provider, kind, name))
-        if provider != "melon":
-            raise LookupError(provider)
-        if self.full:
-            msg = "no room"
-            raise StoreUnavailable(msg)
-        mark = Mark(
-            kind=kind,
-            provider=provider,
-            name=FINGERPRINT if kind is MarkKind.TOKEN else str(name),
-            moment=1_800_000_000.0,
-            expires_at=1_800_000_300.0,
-        )
-        self.held.append(mark)
-        return mark
-
-    async def marks(self) -> Sequence[Mark]:
-        return self.held
-
-    async def lift(self, mark: Mark) -> None:
-        self.held.remove(mark)
-
-
-@pytest.fixture
-def explainer():
-    """Explains every request alike."""
-    return Explainer()
-
-
-@pytest.fixture
-def desk():
-    """Holds no mark yet."""
-    return Desk()
-
-
-@pytest.fixture
-async def admin(aiohttp_client, explainer, desk):
-    """A client that has the admin token."""
-    app = admin_app(explainer=explainer, desk=desk, token=TOKEN)
-    return await aiohttp_client(app, headers=AUTHORIZED)
-
-
-async def posted(admin, path: str, body: object) -> tuple[int, dict[str, object]]:
-    """Post JSON; give the status and the members of the answer."""
-    async with admin.post(path, json=body) as answer:
-        assert "application/json" == answer.content_type
-        members = await answer.json()
-        assert isinstance(members, dict)
-        return answer.status, members
-
-
-async def test_a_decision_is_explained(admin, explainer):
-    """The trace is handed on as the explainer gives it."""
-    body = {
-        "method": "GET",
-        "url": "http://melon.localhost/oauth/likes",
-        "token": "SECRET",
-        "headers": {"Device-Serial-Number": "D1"},
-    }
-    status, trace = await posted(admin, "/api/explain", body)
-
-    assert 200 == status
-    assert {"route": "likes", "decision": "deny", "reason": "expired"} == trace
-    assert [
-        (
-            "GET",
-            "http://melon.localhost/oauth/likes",
-            {"Device-Serial-Number": "D1"},
-            Secret("SECRET"),
-        )
-    ] == explainer.asked
-    assert "SECRET" not in repr(explainer.asked)
-
-
-async def test_a_request_without_token_is_explained(admin, explainer):
-    """No token is a case worth explaining."""
-    await posted(admin, "/api/explain", {"method": "GET", "url": "/oauth/likes"})
-
-    assert [("GET", "/oauth/likes", {}, None)] == explainer.asked
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b"{",
-        b"\xff",
-        b'{"method":"GET"}',
-        b'{"method":"GET","url":7}',
-        b'{"method":"GET","url":""}',
-        b'{"method":"GET /SECRET","url":"/"}',
-        b'{"method":"GET","url":"/","SECRET":1}',
-        b'{"method":"GET","url":"/","token":""}',
-        b'{"method":"GET","url":"/","url":"/SECRET"}',
-        b'{"method":"GET","url":"/","headers":{"a b":"SECRET"}}',
-        b'{"method":"GET","url":"/","headers":{"a":"b\\r\\nSECRET: 1"}}',
-        b'{"method":"GET","url":"/","headers":[["a","SECRET"]]}',
-        b"[" * 30_000,
-    ],
-)
-async def test_an_unusable_question_hears_what_was_expected(admin, explainer, body):
-    """From a fixed text: nothing that was sent comes back."""
-    headers = {"Content-Type": "application/json"}
-    async with admin.post("/api/explain", data=body, headers=headers) as answer:
-        assert 400 == answer.status
-        members = await answer.json()
-    assert "invalid_request" == members["error"]
-    assert 'Expected {"method"' in members["message"]
-    assert "SECRET" not in str(members)
-    assert [] == explainer.asked
-
-
-@pytest.mark.parametrize("path", ["/api/explain", "/api/revocations"])
-@pytest.mark.parametrize(
-    "content_type", ["application/x-www-form-urlencoded", "text/plain", None]
-)
-async def test_forms_are_no_questions(admin, explainer, desk, path, content_type):
-    """A page may post a form anywhere without asking; JSON it may not."""
-    headers = {"Content-Type": content_type} if content_type else {}
-    body = b'{"provider":"melon","all":true,"x":"="}'
-    async with admin.post(path, data=body, headers=headers) as answer:
-        assert 415 == answer.status
-        assert "not_json" == (await answer.json())["error"]
-    assert [] == explainer.asked + desk.asked
-
-
-@pytest.mark.parametrize(("size", "status"), [(64 * 1024, 201), (64 * 1024 + 1, 413)])
-async def test_a_body_has_a_limit(admin, size, status):
-    """64 KiB and not a byte more."""
-    head, tail = '{"provider":"melon","subject":"', '"}'
-    body = head + "s" * (size - len(head) - len(tail)) + tail
-    headers = {"Content-Type": "application/json"}
-    async with admin.post("/api/revocations", data=body, headers=headers) as answer:
-        assert status == answer.status
-        assert "application/json" == answer.content_type
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "name"),
-    [
-        ({"token": "SECRET"}, MarkKind.TOKEN, "SECRET"),
-        ({"token_id": "j1"}, MarkKind.TOKEN_ID, "j1"),
-        ({"subject": "송근욱"}, MarkKind.SUBJECT, "송근욱"),
-        ({"client": "1234"}, MarkKind.CLIENT, "1234"),
-        ({"session": "s1"}, MarkKind.SESSION, "s1"),
-        ({"all": True}, MarkKind.PROVIDER, ""),
-        ({"session": "s1", "all": False}, MarkKind.SESSION, "s1"),
-    ],
-)
-async def test_a_revocation_is_answered_with_its_mark(admin, desk, body, kind, name):
-    """Everything about the mark, and of a token only the beginning of a fingerprint."""
-    status, mark = await posted(
-        admin, "/api/revocations", {"provider": "melon", **body}
-    )
-
-    assert 201 == status
-    assert [("melon", kind, Secret(name))] == desk.asked
-    assert len(str(mark.pop("id"))) == 24
-    assert {
-        "kind": kind.value,
-        "provider": "melon",
-        "name": "0123456789ab" if kind is MarkKind.TOKEN else name,
-        "moment": 1_800_000_000.0,
-        "expires_at": 1_800_000_300.0,
-    } == mark
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"token": "SECRET"},
-        {"provider": "melon"},
-        {"provider": "melon", "all": False},
-        {"provider": "melon", "all": "true"},
-        {"provider": "melon", "token": "SECRET", "subject": "s"},
-        {"provider": "melon", "subject": "s", "all": True},
-        {"provider": "melon", "subject": ""},
-        {"provider": "melon", "subject": 7},
-        {"provider": "melon", "user": "SECRET"},
-        {"provider": ["melon"], "subject": "s"},
-    ],
-)
-async def test_a_revocation_names_exactly_one_thing(admin, desk, body):
-    """Anything else is refused whole and says what was expected."""
-    status, members = await posted(admin, "/api/revocations", body)
-
-    assert 400 == status
-    assert 'Expected {"provider": "…"} and one of' in str(members["message"])
-    assert "SECRET" not in str(members)
-    assert [] == desk.asked
-
-
-async def test_an_unknown_provider_is_told(admin, desk):
-    """Without its name, which is the client's input."""
-    body = {"provider": "SECRET", "subject": "s"}
-    status, members = await posted(admin, "/api/revocations", body)
-
-    assert (400, "unknown_provider") == (status, members["error"])
-    assert "SECRET" not in str(members)
-
-
-async def test_a_mark_that_cannot_be_kept_is_an_error(admin, desk):
-    """Whoever revokes must not believe that it is done."""
-    desk.full = True
-    body = {"provider": "melon", "subject": "s"}
-    status, members = await posted(admin, "/api/revocations", body)
-
-    assert (503, "unavailable") == (status, members["error"])
-
-
-async def test_marks_are_listed_and_lifted_by_their_id(admin, desk):
-    """The id of the answer, the list and the location are one."""
-    _, first = await posted(
-        admin, "/api/revocations", {"provider": "melon", "subject": "a"}
-    )
-    body = {"provider": "melon", "subject": "b"}
-    async with admin.post("/api/revocations", json=body) as answer:
-        location = answer.headers["Location"]
-        second = await answer.json()
-    async with admin.get("/api/revocations") as answer:
-        assert {"revocations": [first, second]} == await answer.json()
-    async with admin.delete(location) as answer:
-        assert 204 == answer.status
-
-    assert ["a"] == [mark.name for mark in desk.held]
-    async with admin.delete(location) as answer:
-        assert 404 == answer.status
-        assert "not_found" == (await answer.json())["error"]
-
-
-async def test_a_mark_made_again_keeps_its_id(admin):
-    """Its moment moves on; what it names does not."""
-    body = {"provider": "melon", "token": "SECRET"}
-    _, first = await posted(admin, "/api/revocations", body)
-    _, again = await posted(admin, "/api/revocations", body)
-    _, other = await posted(
-        admin, "/api/revocations", {**body, "token": None, "client": "1"}
-    )
-
-    assert first["id"] == again["id"]
-    assert first["id"] != other["id"]
-
-
-async def test_a_body_must_come_in_time(aiohttp_client, explainer, desk):
-    """Who has the token and stalls is answered, not waited for."""
-    app = admin_app(explainer=explainer, desk=desk, token=TOKEN, body_seconds=0.05)
-    client = await aiohttp_client(app, headers=AUTHORIZED)
-    released = asyncio.Event()
-
-    async def stalled() -> AsyncIterator[bytes]:
-        yield b'{"provider":'
-        await released.wait()
-
-    headers = {"Content-Type": "application/json"}
-    path = "/api/revocations"
-    async with client.post(path, data=stalled(), headers=headers) as answer:
-        assert 408 == answer.status
-        assert "request_timeout" == (await answer.json())["error"]
-    released.set()
-
-    assert [] == desk.asked
-
-
-async def test_the_page_tells_what_there_is(admin):
-    """Honest about being small."""
-    async with admin.get("/") as answer:
+@pytest.mark.parametrize("path", READ)
+async def test_what_may_be_read_is_there(anybody, path):
+    """For loopback, without the token."""
+    async with anybody.get(path) as answer:
         assert 200 == answer.status
-        assert "text/html" == answer.content_type
-        assert "has no pages yet" in await answer.text()
+        expected = "application/json" if path in READABLE else "text/html"
+        assert expected == answer.content_type
+        assert "no-store" == answer.headers["Cache-Control"]
 
 
+@pytest.mark.parametrize("path", READ)
 @pytest.mark.parametrize(
-    ("method", "path"),
+    "headers",
     [
-        ("POST", "/api/explain"),
-        ("GET", "/api/revocations"),
-        ("POST", "/api/revocations"),
-        ("DELETE", "/api/revocations/0"),
+        {"X-Forwarded-For": "10.0.0.1"},
+        {"Forwarded": "for=10.0.0.1"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic d3Jvbmc6d3Jvbmc="},
     ],
 )
-async def test_all_of_the_api_is_guarded(aiohttp_client, explainer, desk, method, path):
-    """No resource is reached without the token, from afar, or under another name."""
-    app = admin_app(explainer=explainer, desk=desk, token=TOKEN)
-    client = await aiohttp_client(app)
-    body = json.dumps({"provider": "melon", "all": True, "method": "GET", "url": "/"})
-    headers = {"Content-Type": "application/json"}
-    async with client.request(method, path, data=body, headers=headers) as answer:
+async def test_nobody_else_may_read_it(anybody, path, headers):
+    """What a proxy passes on is not from here; who brings a wrong token is told."""
+    async with anybody.get(path, headers=headers) as answer:
         assert 401 == answer.status
-    headers |= {**AUTHORIZED, "Host": "evil.example"}
-    async with client.request(method, path, data=body, headers=headers) as answer:
-        assert 421 == answer.status
+    async with anybody.get(path, headers={**headers, **AUTHORIZED}) as answer:
+        assert 200 == answer.status
 
-    assert [] == explainer.asked + desk.asked
+
+async def test_everything_else_needs_the_token(anybody, application):
+    """Whatever is added to the application is closed until somebody opens it."""
+    paths = {
+        (route.method, route.resource.canonical)
+        for route in application().router.routes()
+        if route.resource is not None
+    }
+    closed = {
+        (method, path.replace("{id}", "0"))
+        for method, path in paths
+        if method not in ("GET", "HEAD") or path not in READ
+    } - {("GET", "/static/{name}"), ("HEAD", "/static/{name}")}
+
+    assert len(closed) > 8
+    for method, path in closed:
+        headers = {"Origin": str(anybody.make_url("")).rstrip("/")}
+        async with anybody.request(
+            method, path, headers=headers, allow_redirects=False
+        ) as answer:
+            assert 401 == answer.status, (method, path)
+
+
+async def test_without_a_configured_token_there_is_only_reading(
+    aiohttp_client, application
+):
+    """On loopback; explaining and changing are off."""
+    client = await aiohttp_client(application(token=None))
+    for path, status in (("/", 200), ("/api/overview", 200), ("/sign-in", 403)):
+        async with client.get(path, allow_redirects=False) as answer:
+            assert status == answer.status
+    async with client.post("/api/explain", json={}) as answer:
+        assert 403 == answer.status
+
+
+async def test_the_description_knows_every_resource(application):
+    """And none that is not there."""
+    there = {
+        (route.method.lower(), route.resource.canonical)
+        for route in application().router.routes()
+        if route.resource is not None
+        and route.resource.canonical.startswith("/api/")
+        and route.method != "HEAD"
+    }
+    told = {
+        (method, path)
+        for path, methods in openapi()["paths"].items()
+        for method in methods
+    }
+
+    assert there == told

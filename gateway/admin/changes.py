@@ -1,0 +1,181 @@
+"""What explains or changes something under /api/: explain, revoke, lift. Floor 4.
+
+    POST   /api/explain             what would be decided of a request, and why
+    GET    /api/revocations         the marks in force: it names subjects
+    POST   /api/revocations         revoke
+    DELETE /api/revocations/{id}    lift a mark
+
+All of it needs the admin token (`guards`). Views check shapes and word answers; what is
+done is behind the promises of `promises`. No answer holds a token or a client's text.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from gateway.admin.guards import Problem, as_json
+from gateway.admin.promises import DESK, EXPLAINER
+from gateway.rules import strict_json
+from gateway.values import Mark, MarkKind, Secret
+
+FINGERPRINT_CHARACTERS: Final = 12
+DEADLINE: Final = web.AppKey("body_seconds", float)
+
+Text = Annotated[str, Meta(min_length=1)]
+FieldName = Annotated[str, Meta(pattern=r"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")]
+FieldValue = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0a-\x1f\x7f]*\Z")]
+
+
+class ExplainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /api/explain."""
+
+    method: FieldName
+    url: Text
+    token: Text | None = None
+    headers: dict[FieldName, FieldValue] = {}
+
+
+class RevokeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /api/revocations: a provider and one more member."""
+
+    provider: Text
+    token: Text | None = None
+    token_id: Text | None = None
+    subject: Text | None = None
+    client: Text | None = None
+    session: Text | None = None
+    all: bool = False
+
+    def named(self) -> tuple[MarkKind, Secret] | None:
+        """Give what is to be revoked, or None unless it is exactly one thing."""
+        given = [
+            (MarkKind.TOKEN, self.token),
+            (MarkKind.TOKEN_ID, self.token_id),
+            (MarkKind.SUBJECT, self.subject),
+            (MarkKind.CLIENT, self.client),
+            (MarkKind.SESSION, self.session),
+            (MarkKind.PROVIDER, "" if self.all else None),
+        ]
+        told = [(kind, Secret(name)) for kind, name in given if name is not None]
+        return told[0] if len(told) == 1 else None
+
+
+class ShownMark(msgspec.Struct, frozen=True, kw_only=True):
+    """A mark as it is shown; the name of a token is the beginning of its fingerprint."""
+
+    id: str
+    kind: MarkKind
+    provider: str
+    name: str
+    moment: float
+    expires_at: float
+
+
+EXPECTED: Final[Mapping[type, str]] = {
+    ExplainBody: (
+        'Expected {"method": "GET", "url": "http://host/path"} and, if you like,'
+        ' "token": "…" and "headers": {"name": "value"}.'
+    ),
+    RevokeBody: (
+        'Expected {"provider": "…"} and one of "token", "token_id", "subject",'
+        ' "client", "session": "…" or "all": true.'
+    ),
+}
+
+Body = TypeVar("Body", ExplainBody, RevokeBody)
+
+
+def add_changes(app: web.Application) -> None:
+    """Add the resources."""
+    app.router.add_post("/api/explain", _explain)
+    app.router.add_get("/api/revocations", _revocations)
+    app.router.add_post("/api/revocations", _revoke)
+    app.router.add_delete("/api/revocations/{id}", _lift)
+
+
+async def _explain(request: web.Request) -> web.Response:
+    body = await _read(request, ExplainBody)
+    token = None if body.token is None else Secret(body.token)
+    explain = request.app[EXPLAINER].explain
+    return as_json(await explain(body.method, body.url, body.headers, token))
+
+
+async def _revocations(request: web.Request) -> web.Response:
+    marks = await request.app[DESK].marks()
+    return as_json({"revocations": [shown_mark(mark) for mark in marks]})
+
+
+async def _revoke(request: web.Request) -> web.Response:
+    body = await _read(request, RevokeBody)
+    if (named := body.named()) is None:
+        raise Problem(400, "invalid_request", EXPECTED[RevokeBody])
+    shown = shown_mark(await revoke(request, body.provider, *named))
+    where = {"Location": f"/api/revocations/{shown.id}"}
+    return as_json(shown, status=201, headers=where)
+
+
+async def revoke(
+    request: web.Request, provider: str, kind: MarkKind, name: Secret
+) -> Mark:
+    """Revoke; raises `Problem` for a provider that is not known."""
+    try:
+        return await request.app[DESK].revoke(provider, kind, name)
+    except LookupError:
+        message = "Expected `provider` to be one of the configured providers."
+        raise Problem(400, "unknown_provider", message) from None
+
+
+async def _lift(request: web.Request) -> web.Response:
+    await request.app[DESK].lift(await find_mark(request))
+    return web.Response(status=204)
+
+
+async def find_mark(request: web.Request) -> Mark:
+    """Find the mark in force that a path names; raises `Problem` for none."""
+    for mark in await request.app[DESK].marks():
+        if mark_id(mark) == request.match_info["id"]:
+            return mark
+    raise Problem(404, "not_found", "No mark in force has this id.")
+
+
+async def _read(request: web.Request, shape: type[Body]) -> Body:
+    """Read a body of this shape, or say what was expected; never what came."""
+    if request.content_type != "application/json":
+        # A form cannot say this, so no page can post here without being asked (CORS).
+        message = "Expected Content-Type: application/json."
+        raise Problem(415, "not_json", message)
+    try:
+        async with asyncio.timeout(request.app[DEADLINE]):
+            raw = await request.read()
+        return msgspec.convert(strict_json.decode(raw), shape)
+    except TimeoutError:
+        message = "The body did not come in time."
+        raise Problem(408, "request_timeout", message) from None
+    except (strict_json.UnusableJson, msgspec.ValidationError):
+        raise Problem(400, "invalid_request", EXPECTED[shape]) from None
+
+
+def shown_mark(mark: Mark) -> ShownMark:
+    """Give a mark as it may be shown."""
+    name = mark.name
+    if mark.kind is MarkKind.TOKEN:
+        name = name[:FINGERPRINT_CHARACTERS]
+    return ShownMark(
+        id=mark_id(mark),
+        kind=mark.kind,
+        provider=mark.provider,
+        name=name,
+        moment=mark.moment,
+        expires_at=mark.expires_at,
+    )
+
+
+def mark_id(mark: Mark) -> str:
+    """Name a mark by what it names: a mark made again is the same, only longer."""
+    named = msgspec.json.encode((mark.kind, mark.provider, mark.name))
+    return blake2b(named, digest_size=12).hexdigest()

@@ -1,0 +1,125 @@
+"""The pages of the admin listener that are only read. Floor 4.
+
+They word for people what `readings` tells programs. A link is a link and a form is a
+form, so the keyboard works; charts are drawn here. *Follow* is the Refresh header: the
+operator asks for it, and stops it by a link.
+"""
+
+import re
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from gateway.admin.promises import CONSOLE
+from gateway.admin.readings import look, recent, route_rows, shown, wanted
+from gateway.admin.recent import Wanted
+from gateway.admin.rendering import NAMES, lead_to, render
+from gateway.admin.sparkline import latency_chart, traffic_chart
+from gateway.values import Reason
+
+PAGES: Final = frozenset(
+    {"/", "/routes", "/recent", "/config", "/static/", "/revocations", "/explain"}
+)
+"""What loopback may read without the token."""
+
+FOLLOW_SECONDS: Final = 2
+
+_HERE: Final = Path(__file__).parent
+_STATIC: Final = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
+
+
+def add_pages(app: web.Application) -> None:
+    """Add the pages."""
+    app.router.add_get("/", _overview)
+    app.router.add_get("/routes", _routes)
+    app.router.add_get("/recent", _recent)
+    app.router.add_get("/config", _config)
+    app.router.add_get("/static/{name}", _static)
+    app.router.add_get("/sign-in", _sign_in)
+
+
+async def _overview(request: web.Request) -> web.Response:
+    told = await look(request.app)
+    context = {
+        "o": told,
+        "traffic": traffic_chart(told.series),
+        "latency": latency_chart(told.series),
+    }
+    return render(request, "overview.html", context)
+
+
+async def _routes(request: web.Request) -> web.Response:
+    words = request.query.get("q", "")
+    rows = await route_rows(request.app, words)
+    every = len(request.app[CONSOLE].settled().routes)
+    return render(request, "routes.html", {"rows": rows, "q": words, "every": every})
+
+
+async def _recent(request: web.Request) -> web.Response:
+    kept = {n: v for n, v in request.query.items() if v and n != "follow"}
+    asked = wanted(kept)
+    seen = await recent(request.app, asked)
+    follows = "follow" in request.query
+    settled = request.app[CONSOLE].settled()
+    context = {
+        "rows": [shown(each) for each in seen],
+        "asked": asked,
+        "narrowed": asked != Wanted(),
+        "follow": f"/recent?{urlencode({**kept, 'follow': '1'})}",
+        "unfollow": f"/recent?{urlencode(kept)}",
+        "routes": sorted(route.id for route in settled.routes),
+        "reasons": sorted(Reason),
+        "follows": follows,
+        "seconds": FOLLOW_SECONDS,
+    }
+    page = render(request, "recent.html", context)
+    if follows:
+        page.headers["Refresh"] = str(FOLLOW_SECONDS)
+    return page
+
+
+async def _config(request: web.Request) -> web.Response:
+    settled = request.app[CONSOLE].settled()
+    words, every = request.query.get("q", ""), request.query.get("show") == "all"
+    settings = [
+        each
+        for each in settled.settings
+        if (every or each.origin)
+        and all(
+            word in f"{each.key} {each.value} {each.origin} {each.references}".lower()
+            for word in words.lower().split()
+        )
+    ]
+    sections = [
+        (name, list(rows))
+        for name, rows in groupby(settings, key=lambda each: _section(each.key))
+    ]
+    context = {"settled": settled, "sections": sections, "q": words, "all": every}
+    return render(request, "config.html", context)
+
+
+def _section(key: str) -> str:
+    return re.split(r"[.\[]", key, maxsplit=1)[0]
+
+
+async def _static(request: web.Request) -> web.Response:
+    name = request.match_info["name"]
+    if name not in _STATIC:
+        raise web.HTTPNotFound
+    headers = {"Cache-Control": "no-cache"}
+    return web.Response(body=_file(name), content_type=_STATIC[name], headers=headers)
+
+
+@cache
+def _file(name: str) -> bytes:
+    return (_HERE / "static" / name).read_bytes()
+
+
+async def _sign_in(request: web.Request) -> web.Response:
+    """Lead back: whoever comes here has been asked for the token by the guard."""
+    back = request.query.get("to", "/")
+    return lead_to(back if back in dict(NAMES) else "/")

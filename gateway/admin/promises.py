@@ -1,0 +1,76 @@
+"""What stands behind the admin listener, as its views see it. Floor 4: promises only.
+
+`app.py` and, where there are several workers, their parent keep these.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from gateway.admin.picture import Picture, Settled
+from gateway.admin.recent import Seen
+from gateway.admin.troubles import Workers
+from gateway.values import Mark, MarkKind, Secret
+
+
+class Explainer(Protocol):
+    """Decides of a request without serving it."""
+
+    async def explain(
+        self, method: str, url: str, headers: Mapping[str, str], token: Secret | None
+    ) -> Mapping[str, object]:
+        """Give the trace of a decision as JSON values; no token is in it."""
+        ...
+
+
+class RevocationDesk(Protocol):
+    """Keeps revocation marks."""
+
+    async def revoke(self, provider: str, kind: MarkKind, name: Secret) -> Mark:
+        """Make a mark; `name` is the token itself for that kind, "" for a provider.
+
+        Raises `LookupError` when there is no such provider, `StoreUnavailable` when
+        the mark cannot be kept.
+        """
+        ...
+
+    async def marks(self) -> Sequence[Mark]:
+        """Give the marks in force."""
+        ...
+
+    async def lift(self, mark: Mark) -> None:
+        """Take a mark back; one that is gone is no error."""
+        ...
+
+
+class Console(Protocol):
+    """What the gateway tells of itself. Nothing here asks a provider or a store."""
+
+    async def picture(self) -> Picture:
+        """Give what is true now, of all processes that answer.
+
+        Raises `StoreUnavailable` when none does.
+        """
+        ...
+
+    async def recent(self) -> Sequence[Seen]:
+        """Give the last exchanges of every process, in no particular order."""
+        ...
+
+    def settled(self) -> Settled:
+        """Give the configuration in force."""
+        ...
+
+    def workers(self) -> Workers:
+        """Tell which processes serve."""
+        ...
+
+    def now(self) -> float:
+        """Tell the time."""
+        ...
+
+
+EXPLAINER: Final[web.AppKey[Explainer]] = web.AppKey("explainer")
+DESK: Final[web.AppKey[RevocationDesk]] = web.AppKey("desk")
+CONSOLE: Final[web.AppKey[Console]] = web.AppKey("console")

@@ -1,0 +1,98 @@
+"""Word pages: templates, and the headers that bind the browser. Floor 4.
+
+Why no script: a page that is shown with an operator's credentials, and shows what
+strangers sent, has nothing to gain from one. The policy (`CSP`) forbids scripts, styles
+written into the page, and whatever is not ours; templates escape everything.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from gateway.admin import wording
+from gateway.admin.guards import SIGNED_IN, Problem, as_json_problem
+from gateway.admin.traffic import outcome
+
+CSP: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+
+NAMES: Final = (
+    ("/", "Overview"),
+    ("/routes", "Routes"),
+    ("/explain", "Explain"),
+    ("/recent", "Recent"),
+    ("/revocations", "Revocations"),
+    ("/config", "Config"),
+)
+"""The pages in the order of their links."""
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+def add_templates(app: web.Application) -> None:
+    """Let `app` render the templates; all are read and compiled by then."""
+    app[aiohttp_jinja2.APP_KEY] = templates()
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """Compile the templates, once in a process: it takes some tenths of a second."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    told = environment.getattr
+    environment.filters.update(wording.FILTERS)
+    environment.tests["failed"] = lambda each: (
+        outcome(told(each, "decision"), told(each, "reason")) == "failed"
+    )
+    for name in environment.list_templates():
+        environment.get_template(name)
+    return environment
+
+
+def render(
+    request: web.Request,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    status: int = 200,
+) -> web.Response:
+    """Word a page."""
+    told = {
+        "pages": NAMES,
+        "here": f"/{request.path.split('/')[1]}",
+        "signed_in": request.get(SIGNED_IN, False),
+        **context,
+    }
+    response = aiohttp_jinja2.render_template(template, request, told, status=status)
+    response.headers["Content-Security-Policy"] = CSP
+    # Not `no-referrer`: with it a form's own Origin would be null (Fetch, "append a
+    # request Origin header"), and the guard asks for the Origin of every form.
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
+
+
+def lead_to(place: str) -> web.Response:
+    """Lead to a page of ours after something was done (RFC 9110 §15.4.4)."""
+    return web.Response(status=303, headers={"Location": place})
+
+
+def word_problem(request: web.Request, problem: Problem) -> web.StreamResponse:
+    """Word a problem for people, or for programs where they ask."""
+    if request.path.startswith("/api/"):
+        return as_json_problem(request, problem)
+    page = render(request, "problem.html", {"problem": problem}, status=problem.status)
+    page.headers.update(problem.headers)
+    return page
