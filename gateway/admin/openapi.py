@@ -15,7 +15,7 @@ from gateway.admin.overview import Overview
 from gateway.admin.recent import KEPT
 from gateway.admin.table import RouteRow
 from gateway.config.effective import Setting
-from gateway.values import Exchange
+from gateway.values import RECORD_NAMES, Exchange
 
 VERSION: Final = "1"
 
@@ -26,8 +26,14 @@ class RouteList(msgspec.Struct, frozen=True):
     routes: list[RouteRow]
 
 
-class ShownExchange(Exchange, frozen=True, gc=False, kw_only=True):
-    """An exchange; `worker` is there where there are several."""
+class ShownExchange(
+    Exchange,
+    frozen=True,
+    gc=False,
+    kw_only=True,
+    rename={**RECORD_NAMES, "worker": "gateway.worker"},
+):
+    """An exchange, by the names of the access log."""
 
     worker: int = 0
 

@@ -9,14 +9,15 @@ import re
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
+import msgspec
 from aiohttp import web
 
 from gateway.admin.promises import CONSOLE
-from gateway.admin.readings import look, recent, route_rows, shown, wanted
-from gateway.admin.recent import Wanted
+from gateway.admin.readings import look, recent, route_rows, wanted
+from gateway.admin.recent import Seen, Wanted
 from gateway.admin.rendering import NAMES, lead_to, render
 from gateway.admin.sparkline import latency_chart, traffic_chart
 from gateway.values import Reason
@@ -66,7 +67,7 @@ async def _recent(request: web.Request) -> web.Response:
     follows = "follow" in request.query
     settled = request.app[CONSOLE].settled()
     context = {
-        "rows": [shown(each) for each in seen],
+        "rows": [_row(each) for each in seen],
         "asked": asked,
         "narrowed": asked != Wanted(),
         "follow": f"/recent?{urlencode({**kept, 'follow': '1'})}",
@@ -100,6 +101,11 @@ async def _config(request: web.Request) -> web.Response:
     ]
     context = {"settled": settled, "sections": sections, "q": words, "all": every}
     return render(request, "config.html", context)
+
+
+def _row(seen: Seen) -> dict[str, Any]:
+    members = {**msgspec.structs.asdict(seen.exchange), "path": seen.path}
+    return {**members, "worker": seen.worker} if seen.worker else members
 
 
 def _section(key: str) -> str:

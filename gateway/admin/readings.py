@@ -111,11 +111,11 @@ def known(query: Mapping[str, str], *names: str) -> None:
 
 
 def shown(seen: Seen) -> dict[str, Any]:
-    """Give an exchange as JSON values."""
-    members = msgspec.structs.asdict(seen.exchange)
-    members["path"] = seen.path
+    """Give an exchange as JSON values, by the names of the access log."""
+    safe = msgspec.structs.replace(seen.exchange, path=seen.path)
+    members: dict[str, Any] = msgspec.to_builtins(safe)
     if seen.worker:
-        members["worker"] = seen.worker
+        members["gateway.worker"] = seen.worker
     return members
 
 

@@ -73,6 +73,6 @@ class Listen(Model):
     status: ListenAddress = Address("0.0.0.0", 9090)  # noqa: S104 -- kubelet, Prometheus
     """/livez, /readyz, /startupz and /metrics, without authentication."""
     admin: ListenAddress = Address("127.0.0.1", 9091)
-    """/api/explain and /api/revocations."""
+    """The console and /api/; beyond loopback, all of it takes `admin.token`."""
     authz: ListenAddress | None = None
     """Where nginx, Traefik, Caddy and Envoy ask for decisions; not opened by default."""

@@ -70,7 +70,7 @@ class Admin(Model):
     """Who may change something or ask for an explanation."""
 
     token: Annotated[Secret, SecretString(16)] | None = None
-    """The bearer token of the admin listener; without one, both are off."""
+    """Opens the admin listener; without one it can only be read, from loopback."""
 
 
 class Limits(Model):

@@ -19,12 +19,14 @@ class Counts:
         self._metrics = metrics
 
     def decided(self) -> dict[tuple[str, str, str], int]:
-        """Count exchanges by route, decision and reason."""
+        """Count exchanges by route, decision and reason, at whatever door."""
         decisions, _, _, _ = self._metrics.tables()
-        return {
-            (route, decision, reason): cell.value
-            for (route, decision, reason), cell in decisions.items()
-        }
+        counts: dict[tuple[str, str, str], int] = {}
+        for (_door, *of), cell in decisions.items():
+            route, decision, reason = of
+            key = (route, decision, reason)
+            counts[key] = counts.get(key, 0) + cell.value
+        return counts
 
     def looked_up(self) -> dict[tuple[str, str, str, str], int]:
         """Count tokens looked up by provider, method, source and result."""

@@ -40,12 +40,16 @@ async def test_recent_exchanges_are_told_with_all_they_know(anybody, console):
     console.seen.append(Seen(2, exchange(request_id="two", path="/a?access_token=S")))
     told = (await got(anybody, "/api/recent"))["exchanges"]
 
-    assert {"abc-1", "two"} == {each["request_id"] for each in told}
-    by_id = {each["request_id"]: each for each in told}
-    assert (2, "/a") == (by_id["two"]["worker"], by_id["two"]["path"])
-    assert "worker" not in by_id["abc-1"]
+    assert {"abc-1", "two"} == {each["gateway.request_id"] for each in told}
+    by_id = {each["gateway.request_id"]: each for each in told}
+    assert (2, "/a") == (
+        by_id["two"]["gateway.worker"],
+        by_id["two"]["url.path"],
+    )
+    assert "gateway.worker" not in by_id["abc-1"]
     assert ("ok", "l1", NOW) == tuple(
-        by_id["abc-1"][name] for name in ("reason", "source", "started_at")
+        by_id["abc-1"][name]
+        for name in ("gateway.reason", "gateway.source", "timestamp")
     )
 
 
