@@ -6,7 +6,7 @@ are of. One process makes a `Picture`; with several workers each makes its own a
 is as bad as it is anywhere.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import msgspec
@@ -166,10 +166,19 @@ def _pool(same: Sequence[PoolState]) -> PoolState:
     return PoolState(
         upstream=same[0].upstream,
         waiting=sum(each.waiting for each in same),
+        retries=_added(each.retries for each in same),
         targets=tuple(
             map(_target, zip(*(each.targets for each in same), strict=False))
         ),
     )
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in counts:
+        for name, count in each.items():
+            total[name] = total.get(name, 0) + count
+    return total
 
 
 def _target(same: Sequence[TargetState]) -> TargetState:

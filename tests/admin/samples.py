@@ -80,7 +80,12 @@ def target(**changes: Any) -> TargetState:
 
 def pool(*targets: TargetState, upstream: str = "melon") -> PoolState:
     """Make an upstream of these targets, or of one that is well."""
-    return PoolState(upstream=upstream, waiting=0, targets=targets or (target(),))
+    return PoolState(
+        upstream=upstream,
+        waiting=0,
+        retries={"closed": 1},
+        targets=targets or (target(),),
+    )
 
 
 def provider(**changes: Any) -> ProviderPicture:

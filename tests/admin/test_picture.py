@@ -51,6 +51,7 @@ def test_what_is_wrong_anywhere_is_wrong():
     assert expected == joined.store
     assert 0 == joined.upstreams[0].targets[0].addresses["serving"]
     assert 2 == joined.upstreams[0].targets[0].idle
+    assert {"closed": 2} == joined.upstreams[0].retries
 
 
 def test_slots_of_the_same_time_are_one():

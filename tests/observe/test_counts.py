@@ -11,7 +11,7 @@ def test_what_the_metrics_count_is_read_as_plain_numbers():
     counts = Counts(metrics)
     assert [0] * (len(BOUNDS) + 1) == list(counts.durations())
 
-    metrics.configured("digest", ["likes", "me"])
+    metrics.configured("digest", 0.0, {"route": ["likes", "me"]})
     metrics.observe(exchange())
     metrics.observe(exchange(route="me", decision="deny", reason="expired"))
     metrics.observe(exchange(duration=100.0))
