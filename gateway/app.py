@@ -28,6 +28,7 @@ from gateway.config.addresses import origin_of
 from gateway.config.compile import (
     claim_paths,
     compile_identity,
+    compile_keeping,
     compile_limits,
     compile_routes,
     compile_upstreams,
@@ -294,6 +295,7 @@ class App:
             dialects=self._dialects,
             proxies=TrustedProxies(self.config.trusted_proxies),
             engines=EngineHeaders(self._headers),
+            keeping=compile_keeping(self.config),
         )
 
     def _renewals(self) -> Renewals:

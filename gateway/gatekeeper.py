@@ -78,6 +78,11 @@ class Gatekeeper:
     def __repr__(self) -> str:
         return f"<Gatekeeper: {len(self._routes)} routes>"
 
+    @property
+    def blind(self) -> bool:
+        """Tell whether revocations that others made are not heard of."""
+        return self._sight.blind
+
     def decide(self, head: RequestHead) -> Decision | Answer | Pending:
         """Decide from memory; an `Answer` is that to a CORS preflight."""
         if head.method == "OPTIONS":

@@ -98,6 +98,7 @@ def check(
     case = Case(config, registry, report, numbers)
     _store(case)
     _door(case)
+    _engines(case)
     _workers(case)
     for name, provider in config.providers.items():
         _provider(case, ("providers", name), provider)
@@ -141,6 +142,18 @@ def _door(case: Case) -> None:
                 ("trusted_peers", number),
                 "expected a network, since engines ask over TCP",
             )
+
+
+def _engines(case: Case) -> None:
+    """Tell what is traded where engines need not ask each time."""
+    seconds = case.config.decisions.max_age
+    if seconds:
+        case.report.warn(
+            ("decisions", "max_age"),
+            f"an engine may keep leave for {seconds:g}s: whoever's token is revoked "
+            "meanwhile is let in for as long, except on routes with "
+            "`revocation: strict`, which are asked about each time",
+        )
 
 
 def _store(case: Case) -> None:

@@ -14,6 +14,7 @@ from gateway.config.logouts import VERIFIER, logout_terms
 from gateway.config.model import Config
 from gateway.config.revocation import Strictness
 from gateway.config.upstreams import Health, Upstream, UpstreamTimeouts, parse_status
+from gateway.rules.keeping import Keeping, Trust
 from gateway.values import (
     ClaimRule,
     Cors,
@@ -68,6 +69,17 @@ def compile_limits(config: Config) -> WireLimits:
         body_timeout=timeouts.body,
         idle_timeout=timeouts.idle,
         write_timeout=timeouts.write,
+    )
+
+
+def compile_keeping(config: Config) -> Keeping:
+    """Make what engines may keep."""
+    return Keeping(
+        config.decisions.max_age,
+        {
+            name: Trust(provider.cache.ttl, provider.expiry_margin)
+            for name, provider in config.providers.items()
+        },
     )
 
 

@@ -107,6 +107,20 @@ class Drain(Model):
     """How long open exchanges may take to finish after a signal."""
 
 
+def _brief(seconds: float) -> float:
+    # So long a revoked token is let in where an engine has kept its leave.
+    if seconds > 60:
+        raise expected("a duration of at most 60s")
+    return seconds
+
+
+class Decisions(Model):
+    """What engines may do with the decisions they ask for."""
+
+    max_age: Annotated[Duration, AfterValidator(_brief)] = 0.0
+    """How long an engine may keep leave without asking again; at most `60s`."""
+
+
 class Log(Model):
     """What is written to standard output, as JSON."""
 
@@ -375,6 +389,7 @@ class Config(Model):
     """Networks whose X-Forwarded-For and -Proto are believed."""
     trusted_peers: tuple[TrustedNetwork, ...] = LOOPBACK
     """Networks of the engines that may ask for decisions; loopback by default."""
+    decisions: Decisions = Decisions()
     limits: Limits = Limits()
     timeouts: ClientTimeouts = ClientTimeouts()
     drain: Drain = Drain()

@@ -21,6 +21,7 @@ from gateway.fronts.reception import Reception, Setup
 from gateway.fronts.visit import DECISIONS, NEVER_RELAYED
 from gateway.gatekeeper import Pending
 from gateway.rules.headers import upstream_target
+from gateway.rules.keeping import depends_on
 from gateway.rules.oauth_forms import read_authorize
 from gateway.rules.policy import deny
 from gateway.rules.target import (
@@ -88,6 +89,8 @@ class Leave(msgspec.Struct, frozen=True, kw_only=True):
     """It may be forwarded: to `upstream`, asking for `target`, with these changes.
 
     `put` replaces whatever the client sent under the same names; `drop` is taken out.
+    For `max_age` seconds the engine need not ask again about requests with the same
+    host, method, target and values of the headers in `vary`.
     """
 
     permit: Permit
@@ -96,6 +99,8 @@ class Leave(msgspec.Struct, frozen=True, kw_only=True):
     put: tuple[Header, ...]
     drop: tuple[bytes, ...]
     request_id: bytes
+    max_age: int = 0
+    vary: tuple[bytes, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,10 +205,18 @@ class _Hearing:
                     put=changes.put,
                     drop=changes.drop,
                     request_id=self._request_id,
+                    max_age=self._keep_for(decision),
+                    vary=depends_on(decision),
                 )
         return self.refuse(
             deny(decision.route, reason, facts=decision.facts, source=decision.source)
         )
+
+    def _keep_for(self, permit: Permit) -> int:
+        setup = self._setup
+        if setup.gatekeeper.blind:
+            return 0
+        return setup.keeping.seconds(permit, self._reception.clock.now())
 
     def _objection(self, head: RequestHead, permit: Permit) -> Reason | None:
         """Tell why a permitted request is not let through at this door, if so."""

@@ -156,7 +156,14 @@ def _told(door: Door, advice: Advice) -> web.Response:
 
 def _leave(door: Door, leave: Leave) -> web.Response:
     headers = _headers(leave.put)
-    headers.extend([_NO_STORE, _SERVER])
+    headers.add(*_SERVER)
+    if leave.max_age:
+        headers["Cache-Control"] = f"max-age={leave.max_age}"
+        headers["Vary"] = b", ".join(leave.vary).decode()
+        # It is this request's, and would be the id of all that the engine lets in.
+        headers.popall("X-Request-Id", None)
+    else:
+        headers.add(*_NO_STORE)
     headers[UPSTREAM_NAME.decode()] = leave.upstream
     if door.rewrites:
         headers[TARGET_NAME.decode()] = leave.target.decode()

@@ -19,6 +19,7 @@ from gateway.rules.cors import cors_headers
 from gateway.rules.engine_headers import EngineHeaders
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
+from gateway.rules.keeping import Keeping
 from gateway.values import Answer, Denial, Exchange, RequestHead
 from gateway.wire.pool import Pool
 
@@ -33,6 +34,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     dialects: Mapping[str, Dialect]
     proxies: TrustedProxies
     engines: EngineHeaders
+    keeping: Keeping = Keeping()
 
     def word(self, denial: Denial, head: RequestHead | None) -> Answer:
         """Word a denial; a page of another origin may read it where it may call."""

@@ -5,6 +5,7 @@ import trustme
 from gateway.config.compile import (
     claim_paths,
     compile_identity,
+    compile_keeping,
     compile_limits,
     compile_routes,
     compile_upstreams,
@@ -111,6 +112,14 @@ def full_text(tmp_path: Path) -> str:
 def full(tmp_path: Path) -> Config:
     """The same, loaded."""
     return loaded(full_text(tmp_path)).config
+
+
+def test_what_engines_may_keep_is_bounded_by_what_is_believed():
+    """Nothing by default."""
+    none = compile_keeping(loaded(TABLES).config)
+    some = compile_keeping(loaded(TABLES + "decisions: {max_age: 5s}\n").config)
+
+    assert ("<Keeping: 0s>", "<Keeping: 5s>") == (repr(none), repr(some))
 
 
 def test_a_route_says_what_its_section_says(tmp_path):

@@ -113,6 +113,7 @@ SLIPS = [
     ("admin: {token: ''}", "admin.token"),
     ("trusted_proxies: [0.0.0.0/0]", "trusted_proxies[0]"),
     ("trusted_peers: ['::/0']", "trusted_peers[0]"),
+    ("decisions: {max_age: 61s}", "decisions.max_age"),
     ("listen: {authz: 'unix:/run/authz.sock'}", "listen.authz"),
     ("limits: {target: 8KB}", "limits.target"),
     ("limits: {header_count: 0}", "limits.header_count"),

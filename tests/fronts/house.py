@@ -26,7 +26,7 @@ from gateway.fronts.oauth import Guards, TokenEndpoint
 from gateway.fronts.proxy import ProxyFront
 from gateway.fronts.reception import Reception, Setup
 from gateway.gatekeeper import Gatekeeper
-from gateway.ports import Dialect
+from gateway.ports import Dialect, Sight
 from gateway.rules.engine_headers import EngineHeaders
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
@@ -469,6 +469,7 @@ async def door(
     teaching: bool = True,
     reading: bool = False,
     notary: Notary | None = None,
+    sight: Sight | None = None,
 ) -> AsyncIterator[Door]:
     """Build the door; prove on leaving that nothing is left behind.
 
@@ -503,7 +504,7 @@ async def door(
     facts, ledger, shelf = Facts(clock), Ledger(), MemoryStore(clock)
     setup = Setup(
         gatekeeper=Gatekeeper(
-            Routes(routes), {"idp": facts}, ledger, clock, ClearSight()
+            Routes(routes), {"idp": facts}, ledger, clock, sight or ClearSight()
         ),
         headers=headers,
         engines=EngineHeaders(headers),

@@ -3,9 +3,12 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
+from gateway.facts.mark_stream import ClearSight
 from gateway.fronts.counsel import Advice, Counsel, Door, Leave, Question, Refusal
+from gateway.rules.keeping import Keeping, Trust
 from gateway.values import Reason, RouteKind, TokenPlace
 from tests.fronts import house
 from tests.fronts.house import ROUTES, api, door, oauth
@@ -32,6 +35,12 @@ def question(line: str, *headers: tuple[bytes, bytes], **more: Any) -> Question:
         "scheme": "https",
     }
     return Question(**{**known, **more})
+
+
+class Dark(ClearSight):
+    """Nobody's marks are heard of."""
+
+    blind = True
 
 
 def counsel(d: house.Door) -> Counsel:
@@ -211,6 +220,34 @@ async def test_who_asks_for_the_words_never_gets_leave():
 
         assert 503 == refusal.answer.status
         assert Reason.DECISION_CHANGED == d.only().reason
+
+
+async def test_leave_may_be_kept_where_that_is_dared():
+    """As long as what it rests on lasts, and by no request but its like."""
+    async with door() as d:
+        held = Keeping(30.0, {"idp": Trust(20.0)})
+        setup = msgspec.structs.replace(d.front.setup, keeping=held)
+        d.facts.known["Tr"] = d.facts.facts("read", learned_at=d.clock.now() - 5)
+        told = []
+        for each in (d.front.setup, setup):
+            d.front.setup = each
+            advice = await advised(d, "GET /api/a", token="Tr")
+            assert isinstance(advice, Leave)
+            told.append((advice.max_age, advice.vary))
+
+        vary = (b"authorization", b"referer")
+        assert [(0, vary), (15, vary)] == told
+
+
+async def test_nothing_is_kept_while_revocations_are_not_heard_of():
+    """An engine would go on for longer than we do."""
+    async with door(sight=Dark()) as d:
+        held = Keeping(30.0, {"idp": Trust(20.0)})
+        d.front.setup = msgspec.structs.replace(d.front.setup, keeping=held)
+        advice = await advised(d, "GET /public/a")
+
+        assert isinstance(advice, Leave)
+        assert 0 == advice.max_age
 
 
 async def test_a_page_of_another_origin_may_read_the_refusal():

@@ -2,8 +2,10 @@
 
 import re
 
+import msgspec
 import pytest
 
+from gateway.rules.keeping import Keeping, Trust
 from tests.fronts.engines import desk, question
 from tests.fronts.house import Told, door
 
@@ -112,6 +114,20 @@ async def test_a_challenge_reaches_the_client(engine):
 
         assert 401 == told.status
         assert b'Bearer realm="books"' == told.value(b"www-authenticate")
+
+
+async def test_leave_that_may_be_kept_says_how_long_and_for_what():
+    """And has nothing in it that is this request's alone."""
+    async with door() as d, desk(d) as asked:
+        held = Keeping(30.0, {"idp": Trust(20.0)})
+        d.front.setup = msgspec.structs.replace(d.front.setup, keeping=held)
+        told = await asked.ask("nginx", "GET /public/a")
+        refused = await asked.ask("nginx", "GET /api/a")
+
+        assert b"max-age=30" == told.value(b"cache-control")
+        assert b"authorization, referer" == told.value(b"vary")
+        assert None is told.value(b"x-request-id")
+        assert b"no-store" == refused.value(b"cache-control")
 
 
 # ------------------------------------------------------- the form of the question
