@@ -35,6 +35,7 @@ from gateway.revoking import (
     unrevoke,
 )
 from gateway.tasks import run_process
+from gateway.watching import tail, top
 
 if TYPE_CHECKING:
     from gateway.config.load import Loaded
@@ -296,7 +297,7 @@ def token(
     click.echo(json.dumps(answer, indent=2) if whole else answer["access_token"])
 
 
-for _command in (revoke, revocations, unrevoke):
+for _command in (revoke, revocations, unrevoke, tail, top):
     main.add_command(_command)
 
 

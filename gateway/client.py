@@ -221,17 +221,22 @@ def ask_admin(
     method: str,
     base: str,
     path: str,
-    token: str,
+    token: str | None,
     body: Mapping[str, object] | None = None,
 ) -> Any:
-    """Put a question to the admin listener and give its JSON answer, if it has one."""
+    """Put a question to the admin listener and give its JSON answer, if it has one.
+
+    Without a token what loopback may read is answered.
+    """
+    headers = {"Content-Type": "application/json"}
+    if token is not None:
+        # http.client writes Latin-1: so these are the bytes of the token in UTF-8.
+        raw = token.encode("utf-8", "surrogateescape")
+        headers["Authorization"] = f"Bearer {raw.decode('latin-1')}"
     response = request(
         method,
         base.rstrip("/") + path,
-        headers={
-            "Authorization": f"Bearer {token}",
-            "Content-Type": "application/json",
-        },
+        headers=headers,
         body=None if body is None else json.dumps(body).encode(),
     )
     if not 200 <= response.status < 300:
