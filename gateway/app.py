@@ -1,76 +1,61 @@
-"""The one place that wires, and knows the plug-ins. Floor 5.
+"""The gateway of one process: what lasts, and the configuration that serves. Floor 5.
 
-A plug-in is a module in its folder; its file name is its name in configuration. From
-a loaded configuration this builds everything that serves it, each part given only the
-promises it needs.
+What serves is one `Generation`; another takes its place between two requests, whole or
+not at all. What lasts are the log, the metrics, the clients' door with its connections,
+and the revocation marks: nobody who was shut out is ever let in by a change.
 """
 
 import asyncio
-import hashlib
-import importlib
-import pkgutil
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-import gateway.dialects
-import gateway.stores
-import gateway.verifiers
 from gateway.admin.desk import Desk, Explanations, Judged
 from gateway.admin.recent import Recent
-from gateway.breaker import BreakerSettings
-from gateway.config.addresses import origin_of
-from gateway.config.compile import (
-    claim_paths,
-    compile_identity,
-    compile_keeping,
-    compile_limits,
-    compile_routes,
-    compile_upstreams,
-)
 from gateway.config.load import Loaded
-from gateway.config.model import Config, Provider
-from gateway.config.registry import Registry
+from gateway.config.model import Config
 from gateway.errors import StoreUnavailable
-from gateway.facts.budget import UnknownSettings, UnknownTokens
-from gateway.facts.cached import JITTER, CachedFacts, CacheSettings
-from gateway.facts.chain import Chain
+from gateway.facts.cached import CachedFacts
 from gateway.facts.grants import Grants
-from gateway.facts.marks import Marks, TokenTerms
-from gateway.facts.renewals import Renewals
-from gateway.facts.shared import CacheResources
+from gateway.facts.marks import Marks
 from gateway.fronts.counsel import Counsel
 from gateway.fronts.forward_auth import ForwardAuth
-from gateway.fronts.logout import Logouts, Notary
-from gateway.fronts.oauth import Guards, TokenEndpoint
 from gateway.fronts.proxy import ProxyFront
-from gateway.fronts.reception import Reception, Setup
-from gateway.gatekeeper import Gatekeeper
+from gateway.fronts.reception import Reception
+from gateway.generation import Generation, Lasting
+from gateway.observe.access_log import AccessLog
 from gateway.observe.caches import watch_caches
 from gateway.observe.lag import LoopLag
-from gateway.observe.logs import Log
+from gateway.observe.logs import Log, watch_lines
 from gateway.observe.metrics import Metrics
-from gateway.observe.providers import KeyHolder, watch_keys, watch_questions
-from gateway.observe.revocations import RevocationLog
+from gateway.observe.providers import watch_keys, watch_questions
 from gateway.observe.revocations import watch as watch_revocations
-from gateway.observe.stores import measured
-from gateway.observe.upstreams import UpstreamLog, UpstreamMetrics
-from gateway.ports import FlightLock, Observer, Store, Verifier, VerifierContext
-from gateway.provider_http import ProviderClient
+from gateway.observe.stores import watch_store
+from gateway.observe.upstreams import UpstreamMetrics
+from gateway.plugins import plugins, registry, stores_by_scheme
+from gateway.ports import Observer, Store
+from gateway.providers import Known
 from gateway.revocation import Revocation
-from gateway.rules.engine_headers import EngineHeaders
 from gateway.rules.forwarded import TrustedProxies
-from gateway.rules.headers import HeaderRules
 from gateway.rules.routing import Routes
-from gateway.stores._flight import open_flight_lock
+from gateway.tasks import spawn
 from gateway.values import WireLimits
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import Pool
+
+__all__ = ["App", "SystemClock", "plugins", "registry", "stores_by_scheme"]
+
+AFTERLIFE: Final = 10.0
+"""Seconds after its last request for which a generation's own things stay open: for
+questions whose askers went away, and explanations."""
+
+_LOOK_EVERY: Final = 0.25
+"""Seconds between two looks whether the last request of a generation has ended: polled,
+since to be told would cost every request."""
 
 
 class SystemClock:
@@ -80,32 +65,12 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
 
-def plugins(package: ModuleType) -> dict[str, Any]:
-    """Import every module of a plug-in folder, by file name."""
-    return {
-        module.name: importlib.import_module(f"{package.__name__}.{module.name}")
-        for module in pkgutil.iter_modules(package.__path__)
-        if module.name.isidentifier() and not module.name.startswith("_")
-    }
-
-
-def stores_by_scheme() -> dict[str, Any]:
-    """Give the store modules by the URL schemes they open."""
-    modules = plugins(gateway.stores).values()
-    return {scheme: module for module in modules for scheme in module.SCHEMES}
-
-
-def registry() -> Registry:
-    """Tell configuration which plug-ins there are."""
-    return Registry(
-        dialects=plugins(gateway.dialects),
-        verifiers=plugins(gateway.verifiers),
-        store_schemes=frozenset(stores_by_scheme()),
-    )
-
-
 class App:
-    """Everything that serves one configuration; belongs to the running loop."""
+    """Everything that serves in this process; belongs to the running loop.
+
+    `make_marks` makes the marks that last; `access_log` is told of requests as long as
+    the configuration wants it.
+    """
 
     def __init__(
         self,
@@ -114,87 +79,133 @@ class App:
         deadlines: Deadlines,
         log: Log,
         observers: tuple[Observer, ...] = (),
+        access_log: AccessLog | None = None,
         make_marks: Callable[..., Marks] = Marks,
+        afterlife: float = AFTERLIFE,
     ) -> None:
-        config = loaded.config
-        self.loaded = loaded
-        self.config = config
         self.log = log
         self.clock = SystemClock()
-        self.limits: WireLimits = compile_limits(config)
         self.metrics_registry = CollectorRegistry()
         self.metrics = Metrics(self.metrics_registry)
-        self.store = measured(_open_store(config, self.clock), self.metrics)
-        self._flight_lock = _open_flight_lock(config, self.clock, self.store)
-        self._secrets = tuple(map(str, config.secret))
-        self.clients: dict[str, ProviderClient] = {}
-        self.grants = Grants(
-            self._secrets, store=self.store, clock=self.clock, events=self.metrics
-        )
-        claims = claim_paths(config)
-        self._lag = LoopLag(self.metrics.loop_lag)
-        self._notaries: dict[str, Notary] = {}
-        self._chains = {
-            name: self._chain(name, provider, claims[name])
-            for name, provider in config.providers.items()
-        }
-        self.sources = self._sources()
-        self.revocation = Revocation(
-            config,
+        self.recent = Recent()
+        self._lasting = Lasting(
             clock=self.clock,
-            terms=self._terms(),
-            events=RevocationLog(log, self.metrics),
+            log=log,
+            metrics=self.metrics,
+            deadlines=deadlines,
+            pseudonym=_pseudonym(),
+            observers=(self.recent, *observers),
+            access_log=access_log,
             make_marks=make_marks,
         )
-        self.marks = self.revocation.marks
-        self.routes = Routes(compile_routes(config))
-        self.pools = {
-            name: Pool(settings, deadlines, events=UpstreamLog(log))
-            for name, settings in compile_upstreams(config).items()
-        }
-        self._dialects = plugins(gateway.dialects)
-        self._headers = HeaderRules(compile_identity(config), pseudonym=_pseudonym())
-        self._gatekeeper = Gatekeeper(
-            self.routes, self.sources, self.marks, self.clock, self.revocation.sight
-        )
-        self.recent = Recent()
-        watchers: tuple[Observer, ...] = (self.metrics, self.recent, *observers)
-        self.reception = Reception(self.clock, watchers)
+        self._afterlife = afterlife
+        self.generation = Generation(loaded, self._lasting)
+        self._lag = LoopLag(self.metrics.loop_lag)
+        self._dropped = Counter[tuple[str, str]]()
+        self._leaving: dict[Generation, asyncio.Task[None]] = {}
+        self.adopted: list[Callable[[], None]] = []
+        """Called, one after the other, when a generation has taken over."""
+        self.marks = self.generation.marks
         self.front = ProxyFront(
-            self._setup(), self.reception, connection_limit=self.limits.connections
+            self.generation.setup,
+            self.generation.reception,
+            connection_limit=self.limits.connections,
         )
-        self.counsel = Counsel(lambda: self.front.setup, self.reception)
-        self.forward_auth = ForwardAuth(
-            self.counsel,
-            peers=TrustedProxies(config.trusted_peers),
-            hops=TrustedProxies((*config.trusted_peers, *config.trusted_proxies)),
-        )
+        self.counsel = Counsel(lambda: self.front.setup, lambda: self.front.reception)
+        nobody = TrustedProxies(())
+        self.forward_auth = ForwardAuth(self.counsel, peers=nobody, hops=nobody)
         self.marks.alert = self.front.end_revoked
         self.explainer = Explanations(self._judged)
         self.desk = Desk(self.marks, lambda: self.sources)
         self._watch()
+        self._settle()
 
     def __repr__(self) -> str:
         return f"<App: {len(self.routes)} routes>"
 
+    # --------------------------------------------------- what is in force now
+
+    @property
+    def config(self) -> Config:
+        """Give the configuration in force."""
+        return self.generation.config
+
+    @property
+    def loaded(self) -> Loaded:
+        """Give the configuration in force as it was loaded."""
+        return self.generation.loaded
+
+    @property
+    def limits(self) -> WireLimits:
+        """Give the bounds for clients that come now."""
+        return self.generation.limits
+
+    @property
+    def routes(self) -> Routes:
+        """Give the route table."""
+        return self.generation.routes
+
+    @property
+    def store(self) -> Store:
+        """Give the store."""
+        return self.generation.store
+
+    @property
+    def grants(self) -> Grants:
+        """Give the grants that were learned."""
+        return self.generation.grants
+
+    @property
+    def sources(self) -> Mapping[str, CachedFacts]:
+        """Give the facts, by provider."""
+        return self.generation.sources
+
+    @property
+    def providers(self) -> Mapping[str, Known]:
+        """Give the providers, by name."""
+        return self.generation.providers
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """Give the connections to upstreams, by name."""
+        return self.generation.pools
+
+    @property
+    def revocation(self) -> Revocation:
+        """Give what looks after the marks."""
+        return self.generation.revocation
+
+    @property
+    def reception(self) -> Reception:
+        """Give what visits share that begin now."""
+        return self.generation.reception
+
+    @property
+    def in_flight(self) -> int:
+        """Count the requests under way, whichever configuration they began with."""
+        generations = (self.generation, *self._leaving)
+        return sum(each.reception.in_flight for each in generations)
+
+    # ------------------------------------------------------------------- life
+
     async def start(self) -> None:
         """Find every upstream and every mark, and begin to look after them."""
         self._lag.start()
-        await asyncio.gather(
-            self.revocation.start(), *(pool.start() for pool in self.pools.values())
-        )
+        await self.generation.start()
 
     async def close(self) -> None:
         """Let go of every connection."""
         self._lag.stop()
-        for pool in self.pools.values():
-            pool.abort()
-        for client in self.clients.values():
-            await client.close()
-        if self._flight_lock is not None:
-            await self._flight_lock.close()
-        await self.revocation.close()
-        await self.store.close()
+        leaving = dict(self._leaving)
+        for task in leaving.values():
+            task.cancel()
+        if leaving:
+            await asyncio.wait(leaving.values())
+        kept = [self.generation]
+        for each in leaving:
+            await each.close_but(kept)
+            kept.append(each)
+        await self.generation.close_but(())
 
     async def store_answers(self) -> bool:
         """Tell whether the shared store answers now."""
@@ -204,225 +215,97 @@ class App:
             return False
         return True
 
-    # ---------------------------------------------------------------- the facts
+    # ------------------------------------------------------------- live change
 
-    def _sources(self) -> Mapping[str, CachedFacts]:
-        resources = CacheResources(
-            secrets=self._secrets,
-            store=self.store,
-            clock=self.clock,
-            events=self.metrics,
-            budget=UnknownTokens(_unknown_settings(self.config), self.clock),
-            lock=self._flight_lock,
-        )
-        return {
-            name: CachedFacts(
-                name,
-                self._chains[name],
-                resources=resources,
-                settings=_cache_settings(provider),
-                method="+".join(provider.verify),
-            )
-            for name, provider in self.config.providers.items()
-        }
+    async def prepare(self, loaded: Loaded) -> Generation:
+        """Build and prove another generation; what serves goes on untouched.
 
-    def _chain(self, name: str, provider: Provider, claims: frozenset[str]) -> Chain:
-        client = ProviderClient(
-            name,
-            ca_file=str(provider.ca_file) if provider.ca_file else None,
-            at_once=provider.questions.at_once,
-            waiting=provider.questions.waiting,
-            breaker=BreakerSettings(
-                failures=provider.questions.failures,
-                pause=provider.questions.pause,
-                longest_pause=provider.questions.longest_pause,
-            ),
-            events=_Both(self.metrics, self.log),
-        )
-        self.clients[name] = client
-        context = VerifierContext(
-            provider=name,
-            http=client,
-            clock=self.clock,
-            grants=self.grants,
-            claims=claims,
-            clock_skew=provider.clock_skew,
-        )
-        modules = plugins(gateway.verifiers)
-        verifiers: list[Verifier] = [
-            modules[kind].build(provider.settings(kind), context)
-            for kind in provider.verify
-        ]
-        for verifier in verifiers:
-            if isinstance(verifier, KeyHolder):
-                watch_keys(self.metrics, name, verifier)
-            if isinstance(verifier, Notary):
-                self._notaries[name] = verifier
-        assumed = frozenset(provider.assume_scopes) or None
-        return Chain(verifiers, assume_scopes=assumed)
+        Raises `ConfigError` or `GatewayError`. What is prepared must be adopted
+        before anything else is, or let go of (`discard`).
+        """
+        before = self.generation
+        made = await asyncio.to_thread(Generation, loaded, self._lasting, before)
+        try:
+            await made.prove(before)
+        except BaseException:
+            await self.discard(made)
+            raise
+        return made
 
-    def _terms(self) -> dict[str, TokenTerms]:
-        return {
-            name: TokenTerms(
-                lifetime=provider.token_lifetime, asked=not self._chains[name].local
-            )
-            for name, provider in self.config.providers.items()
-        }
+    async def discard(self, made: Generation) -> None:
+        """Let go of what was prepared and is not wanted."""
+        await made.close_but((self.generation, *self._leaving))
 
-    # ----------------------------------------------------------------- the door
+    def adopt(self, made: Generation) -> None:
+        """Serve by this generation from now on: one step, between two requests."""
+        old, self.generation = self.generation, made
+        made.revocation.serve(self.marks, made.terms, made.config.revocation)
+        if (
+            made.revocation.stream is not None
+            and old.revocation.stream is not None
+            and made.revocation is not old.revocation
+        ):
+            made.revocation.stream.dares += old.revocation.stream.dares
+        self.front.take_over(
+            made.setup, made.reception, connection_limit=made.limits.connections
+        )
+        for name, source in old.sources.items():
+            if made.sources.get(name) is not source:
+                self._dropped.update(source.stats().dropped)
+        self._settle()
+        for told in self.adopted:
+            told()
+        self._leaving[old] = spawn(self._see_out(old), name="generation-leaving")
 
-    def _setup(self) -> Setup:
-        guards = Guards(
-            sources=self.sources,
-            teachers=_teachers(self.config),
-            grants=self.grants,
-            marker=self.marks,
-            renewals=self._renewals(),
-            logouts=Logouts(
-                self._secrets,
-                notaries=self._notaries,
-                marker=self.marks,
-                store=self.store,
-                clock=self.clock,
-            ),
-            clock=self.clock,
-        )
-        return Setup(
-            gatekeeper=self._gatekeeper,
-            headers=self._headers,
-            guards=guards,
-            pools=self.pools,
-            dialects=self._dialects,
-            proxies=TrustedProxies(self.config.trusted_proxies),
-            engines=EngineHeaders(self._headers),
-            keeping=compile_keeping(self.config),
-        )
+    async def reload(self, loaded: Loaded) -> None:
+        """Prepare another generation and adopt it; raises as `prepare` does."""
+        self.adopt(await self.prepare(loaded))
 
-    def _renewals(self) -> Renewals:
-        return Renewals(
-            self._secrets,
-            store=self.store,
-            clock=self.clock,
-            events=self.metrics,
-            revocations=self.marks,
-            # Whoever comes after a verifier that asks would be sent refresh tokens.
-            readers={
-                name: self.sources[name]
-                for name, provider in self.config.providers.items()
-                if provider.verify[0] == "jwt"
-            },
-        )
+    async def _see_out(self, old: Generation) -> None:
+        """Close what only `old` used, some time after the last of its requests."""
+        while old.reception.in_flight > 0:  # noqa: ASYNC110 -- see _LOOK_EVERY
+            await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(self._afterlife)
+        del self._leaving[old]
+        await old.close_but((self.generation, *self._leaving))
 
-    def _judged(self) -> Judged:
-        return Judged(
-            routes=self.routes,
-            gatekeeper=self._gatekeeper,
-            sources=self.sources,
-            revocations=self.marks,
-            headers=self._headers,
-            upstreams={name: pool.settings for name, pool in self.pools.items()},
-            dialects=self._dialects,
-            clock=self.clock,
-        )
+    # ----------------------------------------------------------- what is shown
 
     def _watch(self) -> None:
-        metrics = self.metrics
-        self.metrics_registry.register(UpstreamMetrics(self.pools.values))
+        """Show what is true now, whichever generation serves."""
+        metrics, access = self.metrics, self._lasting.access_log
+        self.metrics_registry.register(UpstreamMetrics(lambda: [*self.pools.values()]))
+        metrics.watch("http_requests_in_flight", lambda: self.in_flight)
+        metrics.watch("revocation_marks", lambda: len(self.marks.list()))
+        watch_lines(metrics, self.log, access)
+        watch_caches(metrics, lambda: [*self.sources.values()], self._dropped)
+        watch_revocations(metrics, lambda: self.revocation.stream)
+        watch_store(metrics, lambda: self.store)
+
+    def _settle(self) -> None:
+        """Have everything that lasts go by the generation in force."""
+        metrics, config, made = self.metrics, self.config, self.generation
         names = {
             "route": [route.id for route in self.routes],
-            "provider": list(self.config.providers),
-            "upstream": list(self.config.upstreams),
+            "provider": [*config.providers],
+            "upstream": [*config.upstreams],
         }
-        metrics.configured(digest(self.config), self.clock.now(), names)
-        metrics.watch("http_requests_in_flight", lambda: self.reception.in_flight)
-        metrics.watch("revocation_marks", lambda: len(self.marks.list()))
-        if self.revocation.stream is not None:
-            watch_revocations(metrics, self.revocation.stream)
-        watch_caches(metrics, self.sources.values)
-        for name, client in self.clients.items():
-            watch_questions(metrics, name, client)
+        metrics.configured(made.version, self.clock.now(), names)
+        for name, each in self.providers.items():
+            watch_questions(metrics, name, each.client)
+            watch_keys(metrics, name, each.keys)
+        self.forward_auth.trust(
+            peers=TrustedProxies(config.trusted_peers),
+            hops=TrustedProxies((*config.trusted_peers, *config.trusted_proxies)),
+        )
+        self.log.level(config.log.level)
+        if self._lasting.access_log is not None:
+            self._lasting.access_log.one_in = config.log.sample
 
-
-class _Both:
-    """Tells two about every question to a provider."""
-
-    def __init__(self, metrics: Metrics, log: Log) -> None:
-        self._listeners = (metrics, log)
-
-    def provider_request(
-        self, provider: str, endpoint: str, code: str, seconds: float
-    ) -> None:
-        for listener in self._listeners:
-            listener.provider_request(provider, endpoint, code, seconds)
-
-
-def _open_store(config: Config, clock: SystemClock) -> Store:
-    url = str(config.store.url)
-    module = stores_by_scheme()[url.partition("://")[0]]
-    store: Store = module.open_store(url, clock=clock, access=config.store.access())
-    return store
-
-
-def _open_flight_lock(
-    config: Config, clock: SystemClock, store: Store
-) -> FlightLock | None:
-    if not store.shared:
-        return None
-    access = config.store.access()
-    return open_flight_lock(str(config.store.url), clock=clock, access=access)
-
-
-def _cache_settings(provider: Provider) -> CacheSettings:
-    cache = provider.cache
-    return CacheSettings(
-        ttl=cache.ttl,
-        negative_ttl=cache.negative_ttl,
-        expiry_margin=provider.expiry_margin,
-        refresh_ahead=cache.refresh_ahead,
-        grace=cache.grace,
-        jitter=JITTER,
-        memory_bytes=cache.memory,
-    )
-
-
-def _unknown_settings(config: Config) -> UnknownSettings:
-    limit = config.limits.unknown_tokens
-    return UnknownSettings(burst=limit.burst, per_second=limit.per_minute / 60)
-
-
-def _teachers(config: Config) -> dict[str, TokenEndpoint]:
-    """Give the token endpoints whose answers teach, by provider."""
-    return {
-        name: _token_endpoint(provider.settings("learned"))
-        for name, provider in config.providers.items()
-        if "learned" in provider.verify
-    }
-
-
-def _token_endpoint(settings: Any) -> TokenEndpoint:
-    url = str(settings.token_endpoint)
-    return TokenEndpoint(origin_of(url), urlsplit(url).path.encode())
+    def _judged(self) -> Judged:
+        return self.generation.judged()
 
 
 def _pseudonym() -> bytes:
     # RFC 9110 §7.6.3; random, so that chained gateways are told apart.
     return b"gateway-" + secrets.token_hex(4).encode()
-
-
-def digest(config: Config) -> str:
-    """Name a configuration by what it says."""
-    # The same in every process: the order of a set is not, nor are secrets shown.
-    told = repr(_ordered(config.model_dump()))
-    return hashlib.blake2b(told.encode(), digest_size=6).hexdigest()
-
-
-def _ordered(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _ordered(each) for name, each in value.items()}
-        case frozenset():
-            return sorted(map(repr, value))
-        case tuple() | list():
-            return [_ordered(each) for each in value]
-        case _:
-            return value

@@ -39,8 +39,8 @@ from gateway.watching import tail, top
 
 if TYPE_CHECKING:
     from gateway.config.load import Loaded
+    from gateway.config.source import Source
     from gateway.demo import Ports
-    from gateway.observe.access_log import AccessLog
 
 PORT: Final = click.IntRange(1, 65535)
 
@@ -84,9 +84,10 @@ def main() -> None:
 @config_option
 def run(path: Path) -> None:
     """Run the gateway."""
-    loaded = _load(path, os.environ)
+    source = _source(path, os.environ)
+    loaded = source.load()
     if loaded.config.workers == 1:
-        run_process(_serve(loaded))
+        run_process(_serve(loaded, source))
         return
     from gateway.workers.parent import look_after  # noqa: PLC0415 -- most need none
 
@@ -123,29 +124,39 @@ async def _demo(ports: "Ports", store_url: str) -> None:
 
     async with demo.sandbox(ports) as world:
         environ = demo.environment(ports, world, store_url)
-        loaded = _load(demo.configuration(), environ)
+        source = _source(demo.configuration(), environ)
+        loaded = source.load()
         told = demo.lines(ports, environ["GATEWAY_ADMIN_TOKEN"], command=_own_command())
-        await _serve(loaded, told)
+        await _serve(loaded, source, told)
 
 
-async def _serve(loaded: "Loaded", told: str = "") -> None:
+async def _serve(loaded: "Loaded", source: "Source", told: str = "") -> None:
     from gateway.app import App, SystemClock  # noqa: PLC0415 -- light commands stay light
-    from gateway.observe.logs import configure, watch_lines  # noqa: PLC0415
+    from gateway.observe.access_log import AccessLog  # noqa: PLC0415
+    from gateway.observe.logs import configure  # noqa: PLC0415
+    from gateway.reloads import Reloads  # noqa: PLC0415
     from gateway.server import Server  # noqa: PLC0415
     from gateway.wire.deadlines import Deadlines  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
     log = configure(loaded.config.log.level, sys.stderr, SystemClock())
-    access_log = _access_log(loaded)
+    access_log = AccessLog(sys.stdout)
     loop.set_exception_handler(log.loop_failure)
     for warning in loaded.warnings:
         log.warning("configuration", text=warning)
     try:
         deadlines = Deadlines(loop)
-        observers = () if access_log is None else (access_log,)
-        app = App(loaded, deadlines=deadlines, log=log, observers=observers)
-        watch_lines(app.metrics, log, access_log)
-        server = Server(app, deadlines)
+        app = App(loaded, deadlines=deadlines, log=log, access_log=access_log)
+        reloads = Reloads(
+            source,
+            app,
+            log=log,
+            clock=app.clock,
+            counts=app.metrics,
+            # Who closes the demo's terminal wants it to end.
+            by_signal=not told,
+        )
+        server = Server(app, deadlines, reloads=reloads)
         try:
             await server.start()
         except BaseException:
@@ -155,16 +166,8 @@ async def _serve(loaded: "Loaded", told: str = "") -> None:
             click.echo(told)
         await server.serve()
     finally:
-        if access_log is not None:
-            access_log.close()
+        access_log.close()
         log.close()
-
-
-def _access_log(loaded: "Loaded") -> "AccessLog | None":
-    from gateway.observe.access_log import AccessLog  # noqa: PLC0415
-
-    settings = loaded.config.log
-    return AccessLog(sys.stdout, one_in=settings.sample) if settings.access else None
 
 
 @contextlib.contextmanager
@@ -381,10 +384,14 @@ def health(url: str) -> None:
 
 
 def _load(path: Path, environ: Mapping[str, str]) -> "Loaded":
-    from gateway.app import registry  # noqa: PLC0415 -- light commands stay light
-    from gateway.config.load import load  # noqa: PLC0415
+    return _source(path, environ).load()
 
-    return load(path, registry(), environ)
+
+def _source(path: Path, environ: Mapping[str, str]) -> "Source":
+    from gateway.config.source import Source  # noqa: PLC0415 -- light commands stay light
+    from gateway.plugins import registry  # noqa: PLC0415
+
+    return Source(path, registry(), environ)
 
 
 def _header(line: str) -> tuple[str, str]:

@@ -11,7 +11,8 @@ from gateway.admin.picture import Picture, ProviderPicture, Settled, StorePictur
 from gateway.admin.pulse import Pulse
 from gateway.admin.recent import Seen
 from gateway.admin.troubles import Workers
-from gateway.app import App, digest
+from gateway.app import App
+from gateway.config.changes import version as version_of
 from gateway.config.compile import compile_routes
 from gateway.config.effective import settings
 from gateway.config.load import Loaded
@@ -46,10 +47,10 @@ class Observatory:
             started_at=self._started_at,
             started=started,
             draining=draining,
-            in_flight=app.reception.in_flight,
+            in_flight=app.in_flight,
             connections=len(app.front),
             marks=len(app.marks.list()),
-            config=digest(app.config),
+            config=app.generation.version,
             bounds=BOUNDS,
             total=self.pulse.total(),
             beats=self.pulse.beats(),
@@ -59,7 +60,10 @@ class Observatory:
         )
 
     def _provider(self, name: str) -> ProviderPicture:
-        settings, client = self._app.config.providers[name], self._app.clients[name]
+        settings, client = (
+            self._app.config.providers[name],
+            self._app.providers[name].client,
+        )
         stats = self._app.sources[name].stats()
         return ProviderPicture(
             provider=name,
@@ -91,10 +95,10 @@ class Observatory:
 class Console:
     """Keeps `admin.promises.Console` where there is but one process."""
 
-    def __init__(self, observatory: Observatory, loaded: Loaded, app: App) -> None:
+    def __init__(self, observatory: Observatory, app: App) -> None:
         self._observatory = observatory
         self._app = app
-        self._settled = settled(loaded)
+        self._shown: tuple[Loaded, Settled] | None = None
 
     async def picture(self) -> Picture:
         """Tell what is true now."""
@@ -105,8 +109,11 @@ class Console:
         return [Seen(0, each) for each in self._observatory.exchanges()]
 
     def settled(self) -> Settled:
-        """Give the configuration in force."""
-        return self._settled
+        """Give the configuration in force; worded once, when somebody looks."""
+        loaded = self._app.loaded
+        if self._shown is None or self._shown[0] is not loaded:
+            self._shown = (loaded, settled(loaded))
+        return self._shown[1]
 
     def workers(self) -> Workers:
         """Tell that there is one."""
@@ -121,7 +128,7 @@ def settled(loaded: Loaded) -> Settled:
     """Say of a configuration what may be shown."""
     return Settled(
         version=version("token-gateway"),
-        digest=digest(loaded.config),
+        digest=version_of(loaded.config),
         routes=tuple(compile_routes(loaded.config)),
         settings=settings(loaded),
         warnings=loaded.warnings,

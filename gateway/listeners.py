@@ -75,6 +75,7 @@ class Door:
                 announcers=TrustedProxies(listen.proxy_protocol),
                 certificates=self.certificates,
             )
+        app.adopted.append(self._go_by_the_new)
         self._watch()
 
     def __repr__(self) -> str:
@@ -154,6 +155,11 @@ class Door:
         while True:
             await asyncio.sleep(self._look_every)
             await self.renew(certificates)
+
+    def _go_by_the_new(self) -> None:
+        """Have who comes from now on bounded by the configuration in force."""
+        if self._entrance is not None:
+            self._entrance.limits = self._app.limits
 
     def _downstream(self) -> Downstream:
         return Downstream(self._app.front, self._app.limits, self._deadlines)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.config.model import Config
+from gateway.config.revocation import Revocation as RevocationConfig
 from gateway.facts.mark_ledger import Book, Ledger
 from gateway.facts.mark_stream import ClearSight, MarkStream, SightSettings
 from gateway.facts.marks import LIMIT, Marks, TokenTerms
@@ -30,6 +31,7 @@ class Revocation:
         make_marks: Callable[..., Marks] = Marks,
     ) -> None:
         self.stream: MarkStream | None = None
+        self._ledger: Ledger | None = None
         self.sight: Sight = ClearSight()
         if config.store.url.startswith("memory:"):
             self.marks = make_marks(clock=clock, terms=terms)
@@ -41,7 +43,9 @@ class Revocation:
             limit=LIMIT,
             access=config.store.access(),
         )
-        ledger = Ledger(books, journal=journal, clock=clock, events=events)
+        ledger = self._ledger = Ledger(
+            books, journal=journal, clock=clock, events=events
+        )
         self.marks = make_marks(clock=clock, terms=terms, ledger=ledger)
         self.sight = self.stream = MarkStream(
             self.marks,
@@ -49,10 +53,7 @@ class Revocation:
             journal=journal,
             clock=clock,
             events=events,
-            settings=SightSettings(
-                blind_ttl=config.revocation.blind_ttl,
-                max_blind=config.revocation.max_blind,
-            ),
+            settings=_sight(config.revocation),
         )
 
     def __repr__(self) -> str:
@@ -63,12 +64,30 @@ class Revocation:
         """Tell whether the marks that there are have ever been read."""
         return self.stream is None or self.stream.read
 
-    async def start(self) -> None:
+    async def start(self, within: float = FIRST_READING) -> None:
         """Begin to hear of marks; wait a moment for those that there are."""
         if self.stream is not None:
-            await self.stream.start(FIRST_READING)
+            await self.stream.start(within)
+
+    def serve(
+        self, marks: Marks, terms: Mapping[str, TokenTerms], settings: RevocationConfig
+    ) -> None:
+        """Look after these marks from now on, which somebody else looked after.
+
+        They stay in force, whatever is read here; and what was read here joins them.
+        """
+        marks.govern(terms, self._ledger)
+        for record in () if self.marks is marks else self.marks.records():
+            marks.take(record)
+        self.marks = marks
+        if self.stream is not None:
+            self.stream.serve(marks, _sight(settings))
 
     async def close(self) -> None:
         """Hear of no more."""
         if self.stream is not None:
             await self.stream.close()
+
+
+def _sight(settings: RevocationConfig) -> SightSettings:
+    return SightSettings(blind_ttl=settings.blind_ttl, max_blind=settings.max_blind)

@@ -29,6 +29,7 @@ from gateway.errors import GatewayError
 from gateway.fronts.bounded import BoundedSite
 from gateway.fronts.status import status_app
 from gateway.listeners import DecisionDoor, Door
+from gateway.reloads import Reloads
 from gateway.tasks import spawn
 from gateway.wire.deadlines import Deadlines
 
@@ -88,8 +89,11 @@ class Windows:
 class Server:
     """A running gateway. Keeps `fronts.status.StatusState`."""
 
-    def __init__(self, app: App, deadlines: Deadlines) -> None:
+    def __init__(
+        self, app: App, deadlines: Deadlines, *, reloads: Reloads | None = None
+    ) -> None:
         self._app = app
+        self._reloads = reloads
         self._deadlines = deadlines
         self._windows = Windows()
         self._door: Door | None = None
@@ -136,7 +140,7 @@ class Server:
         admin = admin_app(
             explainer=app.explainer,
             desk=app.desk,
-            console=Console(self.observatory, app.loaded, app),
+            console=Console(self.observatory, app),
             token=app.config.admin.token,
             hosts=(listen.admin.host,),
         )
@@ -182,7 +186,13 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        if self._reloads is not None:
+            if self._reloads.by_signal:
+                loop.add_signal_handler(signal.SIGHUP, self._reloads.ask, "signal")
+            self._reloads.watch()
         await self._stop.wait()
+        if self._reloads is not None:
+            self._reloads.close()
         await self.drain()
         await self.close()
 
@@ -235,7 +245,7 @@ class Server:
         """Cut what is left, and let go of everything."""
         if self._door is not None:
             self._door.abort()
-        cut = self._app.reception.in_flight
+        cut = self._app.in_flight
         self._app.front.abort()
         if self._authz is not None:
             await self._authz.close()

@@ -660,6 +660,23 @@ class MarkRecord(msgspec.Struct, frozen=True, gc=False):
 # --------------------------------------------------------------------- records
 
 
+class Reload(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a change of the configuration.
+
+    `version` is what is in force since; `changes` tells what differs from before, as
+    `routes: +1 ~2 -0`; `problems` are why nothing changed. `trigger` is `start`,
+    `signal`, `files` or `api`. Nothing here is a secret.
+    """
+
+    ok: bool
+    at: float
+    trigger: str
+    version: str
+    changes: str = ""
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 RECORD_NAMES: Final = {
     "request_id": "gateway.request_id",
     "started_at": "timestamp",

@@ -1,8 +1,6 @@
 import asyncio
-import importlib
 import json
 import ssl
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,20 +8,11 @@ from typing import Any
 import pytest
 import trustme
 
-import gateway.dialects
-import gateway.stores
-import gateway.verifiers
-from gateway.app import (
-    App,
-    SystemClock,
-    _teachers,
-    digest,
-    plugins,
-    registry,
-    stores_by_scheme,
-)
+from gateway.app import App, SystemClock
+from gateway.config.changes import version
 from gateway.errors import ConfigError
 from gateway.fronts.oauth import TokenEndpoint
+from gateway.generation import Part, teachers
 from gateway.tasks import running
 from gateway.values import Exchange, MarkKind, Origin, Secret
 from tests.facts.doubles import Cupboard
@@ -91,80 +80,6 @@ EXCHANGE = Exchange(
     request_bytes=0,
     response_bytes=2,
 )
-
-
-# ------------------------------------------------------------------------- plug-ins
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A plug-in folder on the import path, with one plug-in."""
-    package = tmp_path / "plugin_folder_of_the_tests"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "acme.py").write_text("NAME = 'acme'")
-    monkeypatch.syspath_prepend(tmp_path)
-    yield package
-    for name in [name for name in sys.modules if name.startswith(package.name)]:
-        del sys.modules[name]
-
-
-def test_a_plugin_is_found_by_its_file_name(folder):
-    """A newcomer adds one file, and touches no other."""
-    found = plugins(importlib.import_module(folder.name))
-
-    assert ["acme"] == list(found)
-    assert "acme" == found["acme"].NAME
-
-
-@pytest.mark.parametrize("name", ["_shared", "acme-old", "acme copy", "2nd"])
-def test_what_no_module_could_be_called_is_not_run(folder, name):
-    """A backup beside a plug-in is no plug-in; nor is what plug-ins share."""
-    (folder / f"{name}.py").write_text("raise RuntimeError('this was run')")
-
-    assert {"acme"} == plugins(importlib.import_module(folder.name)).keys()
-
-
-def test_every_file_of_the_three_folders_is_a_plugin():
-    """File by file; nothing is registered by hand."""
-    for package in (gateway.dialects, gateway.verifiers, gateway.stores):
-        files = {path.stem for path in Path(package.__path__[0]).glob("[!_]*.py")}
-
-        assert files == plugins(package).keys()
-
-
-def test_the_registry_tells_configuration_all_there_is():
-    """Names as they stand in a configuration file."""
-    known = registry()
-
-    assert {"rfc6750", "melon", "nugu", "ottm"} <= set(known.dialects)
-    assert {"jwt", "introspection", "userinfo", "learned"} <= set(known.verifiers)
-    assert {"memory", "redis", "rediss"} <= set(known.store_schemes)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "providers: {lab: {verify: [oracle]}}",
-        "providers: {lab: {verify: [_shared]}}",
-        f"providers: {{lab: {{{SIGNED}, dialect: klingon}}}}",
-        'store: {url: "mongodb://127.0.0.1"}',
-    ],
-)
-def test_an_unknown_plugin_is_a_problem_of_the_configuration(text):
-    """Told at load, never met by a request."""
-    with pytest.raises(ConfigError) as caught:
-        configured(text)
-
-    assert 1 == len(caught.value.problems)
-
-
-def test_a_store_is_found_by_the_scheme_of_its_url():
-    """One module may open several."""
-    modules = stores_by_scheme()
-
-    assert modules["redis"] is modules["rediss"]
-    assert modules["memory"] is not modules["redis"]
 
 
 def test_the_system_clock_tells_two_times():
@@ -335,9 +250,9 @@ def test_a_learning_provider_names_the_endpoint_that_teaches(url, origin):
     verify = f'verify: [learned, jwt], learned: {{token_endpoint: "{url}"}}'
     both = f"{{lab: {{{SIGNED.replace('verify: [jwt]', verify)}}}, other: {LOCAL}}}"
 
-    teachers = _teachers(configured(f"providers: {both}").config)
+    found = teachers(configured(f"providers: {both}").config)
 
-    assert {"lab": TokenEndpoint(origin, b"/oauth/token")} == teachers
+    assert {"lab": TokenEndpoint(origin, b"/oauth/token")} == found
 
 
 # -------------------------------------------------------------------------- metrics
@@ -362,7 +277,7 @@ async def test_the_metrics_show_what_is_true_now(tmp_path):
 
         assert [0, 0, 0] == before
         assert [1, 1, 1] == readings()
-        assert 1 == reading(app, "config_info", hash=digest(app.config))
+        assert 1 == reading(app, "config_info", hash=version(app.config))
 
 
 async def test_every_exchange_is_told_to_the_metrics_and_to_the_observers(tmp_path):
@@ -384,29 +299,6 @@ async def test_every_exchange_is_told_to_the_metrics_and_to_the_observers(tmp_pa
     assert 1 == counted
 
 
-def test_one_configuration_has_one_hash_in_every_process():
-    """A set has no order: replicas that run the same file must tell the same."""
-    # In a small set these three collide, so that the first to come stays first.
-    first, second = (
-        configured(one(LOCAL, f", require: {{claims: {{level: {levels}}}}}")).config
-        for levels in ("[0, 8, 16]", "[16, 8, 0]")
-    )
-
-    assert repr(first) != repr(second)
-    assert first.routes == second.routes
-    assert digest(first) == digest(second)
-
-
-def test_the_hash_tells_configurations_apart_but_knows_no_secret():
-    """It is shown to everybody who may scrape."""
-    config = configured(one(LOCAL)).config
-    changed = configured(one(LOCAL, ", pass_token: true")).config
-    rotated = config.model_copy(update={"secret": (Secret("another" * 8),)})
-
-    assert digest(config) != digest(changed)
-    assert digest(config) == digest(rotated)
-
-
 # ---------------------------------------------------------------------- life and end
 
 
@@ -425,7 +317,7 @@ async def test_it_knows_whether_the_store_answers(tmp_path):
     """Now, not as of some moment before."""
     cupboard = Cupboard()
     async with wired(one(LOCAL), tmp_path) as app:
-        app.store = cupboard
+        app.generation.store = cupboard
         well = await app.store_answers()
         cupboard.fails = True
         lost = await app.store_answers()
@@ -455,7 +347,7 @@ async def test_a_shared_store_is_closed_with_the_app(tmp_path):
         lab.tokens["T1"] = {"sub": "ada"}
         text = one(asking(lab.url)).replace("127.0.0.1:9", f"127.0.0.1:{port}")
         async with wired(text, tmp_path) as app:
-            app.store = store
+            app.generation.parts["store", ""] = Part(b"", store, store.close)
             assert ("allow", None) == await decided(app, "T1")
             await app.pools["api"].take()
             assert not gone.is_set()

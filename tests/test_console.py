@@ -55,7 +55,7 @@ async def test_the_last_exchanges_are_kept_by_the_app(app, observatory):
     """Every door's: they all tell the reception."""
     app.reception.in_flight += 1
     app.reception.ended(exchange())
-    console = Console(observatory, app.loaded, app)
+    console = Console(observatory, app)
 
     assert [exchange()] == [each.exchange for each in await console.recent()]
     assert [0] == [each.worker for each in await console.recent()]
@@ -63,7 +63,7 @@ async def test_the_last_exchanges_are_kept_by_the_app(app, observatory):
 
 async def test_what_is_settled_is_told_from_the_files(app, observatory):
     """Routes as they are understood, values as they may be shown."""
-    console = Console(observatory, app.loaded, app)
+    console = Console(observatory, app)
     told = console.settled()
 
     assert settled(app.loaded) == told

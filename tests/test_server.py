@@ -305,7 +305,7 @@ async def test_a_lost_store_is_told_once_and_so_is_its_return(tmp_path):
     """It is looked at every few seconds; nobody wants a line each time."""
     store = Cupboard()
     async with built(public(), tmp_path) as (server, app):
-        app.store = store
+        app.generation.store = store
         await server.start()
         seen = []
         for fails in (False, True, True, False, False):
@@ -326,7 +326,7 @@ async def test_a_lost_store_keeps_nobody_from_starting(tmp_path):
     async with built(public(), tmp_path) as (server, app):
         store = Cupboard()
         store.fails = True
-        app.store = store
+        app.generation.store = store
         await server.start()
         status, text = await told(server, "status", "/readyz?verbose")
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.app import App, SystemClock, registry
+from gateway.app import AFTERLIFE, App, SystemClock, registry
 from gateway.config.load import Loaded, load
 from gateway.observe.logs import Log
 from gateway.ports import Observer
@@ -19,9 +19,10 @@ from gateway.wire.deadlines import Deadlines
 from tests.signing import SECRET, sign
 
 ADMIN_TOKEN = "an-admin-token-of-these-tests"
+GATEWAY_SECRET = "a-secret-of-these-tests-0123456789"
 FRAME = f"""
 version: 1
-secret: a-secret-of-these-tests-0123456789
+secret: {GATEWAY_SECRET}
 admin: {{token: {ADMIN_TOKEN}}}
 """
 """What every configuration needs."""
@@ -38,16 +39,24 @@ SIGNED = f"verify: [jwt], jwt: {{algorithms: [HS256], key: {SECRET}}}"
 """A provider whose tokens `token` makes."""
 
 
-def configured(text: str) -> Loaded:
+def configured(text: str, secret: str = GATEWAY_SECRET) -> Loaded:
     """Load a configuration; the frame is put before it."""
+    frame = FRAME.replace(GATEWAY_SECRET, secret)
     listen = "" if "listen:" in text else listening()
-    return load(FRAME + listen + text, registry(), {})
+    return load(frame + listen + text, registry(), {})
 
 
 def token(**claims: Any) -> str:
     """Make a token that is good for some minutes."""
     now = time.time()  # noqa: TID251 -- a whole gateway has the real clock
     return sign({"sub": "ada", "client_id": "shop", "exp": now + 300, **claims})
+
+
+async def until(holds: Callable[[], object], within: float = 5.0) -> None:
+    """Wait until something holds that has no event of its own."""
+    async with asyncio.timeout(within):
+        while not holds():  # noqa: ASYNC110 -- as it says
+            await asyncio.sleep(0.01)
 
 
 class EventLog:
@@ -67,14 +76,22 @@ class EventLog:
 
 @asynccontextmanager
 async def wired(
-    text: str, folder: Path, *, observers: tuple[Observer, ...] = ()
+    text: str,
+    folder: Path,
+    *,
+    observers: tuple[Observer, ...] = (),
+    afterlife: float = AFTERLIFE,
 ) -> AsyncIterator[App]:
     """Build an app in the running loop, and close it."""
     log = EventLog(folder / "events.log")
     deadlines = Deadlines(asyncio.get_running_loop())
     try:
         app = App(
-            configured(text), deadlines=deadlines, log=log.log, observers=observers
+            configured(text),
+            deadlines=deadlines,
+            log=log.log,
+            observers=observers,
+            afterlife=afterlife,
         )
         try:
             yield app

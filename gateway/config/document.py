@@ -106,6 +106,8 @@ class _Reader:
         references = ", ".join(expansion.references)
         self._report.marks[path] = mark._replace(references=references)
         self._report.outside.update(expansion.values)
+        for file in expansion.files:
+            self._report.traces.file(file)
         for problem in expansion.problems:
             self._report.problem(path, problem)
         return expansion.text

@@ -30,13 +30,15 @@ class Expansion(NamedTuple):
     """An expanded text.
 
     `references` name what was used, as printable text; `values` are what came in from
-    outside, which must never be printed; `problems` say what could not be had.
+    outside, which must never be printed; `problems` say what could not be had; `files` were read,
+    or should have been.
     """
 
     text: str
     references: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def expand(text: str, sources: Sources) -> Expansion:
@@ -44,6 +46,7 @@ def expand(text: str, sources: Sources) -> Expansion:
     references: list[str] = []
     values: list[str] = []
     problems: list[str] = []
+    files: list[Path] = []
 
     def replace(found: re.Match[str]) -> str:
         if found["literal"]:
@@ -67,6 +70,7 @@ def expand(text: str, sources: Sources) -> Expansion:
                 problems.append(f"{references[-1]} is not set")
         else:
             references.append(f"${{file:{found['file']}}}")
+            files.append(sources.base / found["file"])
             try:
                 value = _contents(sources.base / found["file"])
             except (OSError, ValueError) as error:
@@ -80,6 +84,7 @@ def expand(text: str, sources: Sources) -> Expansion:
         tuple(references),
         tuple(values),
         tuple(problems),
+        tuple(files),
     )
 
 

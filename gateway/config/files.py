@@ -43,6 +43,7 @@ def _read(source: Path | str, environ: Mapping[str, str], report: Report) -> Val
     name, sources = TEXT_NAME, Sources(environ, directory(source))
     if isinstance(source, Path):
         name = str(source)
+        report.traces.file(source)
         try:
             source = source.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
@@ -56,6 +57,7 @@ def _matching(pattern: Value, number: int, base: Path, report: Report) -> list[P
     """Find included files; what is no text is left for the model to refuse."""
     if not isinstance(pattern, str):
         return []
+    report.traces.pattern(base, pattern)
     names = sorted(
         glob.glob(pattern, root_dir=base)  # noqa: PTH207 -- absolute patterns too
     )

@@ -21,6 +21,7 @@ from gateway.config.files import directory, read_files
 from gateway.config.model import Config, language
 from gateway.config.registry import Registry
 from gateway.config.report import KeyPath, Mark, Report
+from gateway.config.traces import Traces
 from gateway.config.wording import explain
 from gateway.errors import ConfigError
 
@@ -46,18 +47,26 @@ class Loaded:
     marks: Mapping[KeyPath, Mark] = field(default_factory=dict, repr=False)
 
 
-def load(source: Path | str, registry: Registry, environ: Mapping[str, str]) -> Loaded:
+def load(
+    source: Path | str,
+    registry: Registry,
+    environ: Mapping[str, str],
+    *,
+    traces: Traces | None = None,
+) -> Loaded:
     """Load a file (a `Path`) or a text (a `str`).
 
-    Raises `ConfigError` with every problem there is.
+    Raises `ConfigError` with every problem there is. `traces` takes note of the files
+    that were looked at, in any case.
     """
-    report = Report()
+    report = Report() if traces is None else Report(traces=traces)
     given = read_files(source, environ, report)
     model = language(registry)
     context = {"base": directory(source)}
     config: Config | None = None
     try:
         config = model.model_validate(given, context=context)
+        report.traces.named_in(config)
     except ValidationError as error:
         explain(error, model, report)
     if config is not None and not report.problems:

@@ -121,6 +121,13 @@ class Decisions(Model):
     """How long an engine may keep leave without asking again; at most `60s`."""
 
 
+class Reload(Model):
+    """How the configuration changes while it is in force."""
+
+    watch: Duration = 5.0
+    """How often its files are looked at, also those it names; `0s`: never."""
+
+
 class Log(Model):
     """What is written to standard output, as JSON."""
 
@@ -393,6 +400,7 @@ class Config(Model):
     limits: Limits = Limits()
     timeouts: ClientTimeouts = ClientTimeouts()
     drain: Drain = Drain()
+    reload: Reload = Reload()
     log: Log = Log()
     workers: Annotated[Count, AfterValidator(_few)] = 1
     """Processes that serve clients; with more than one another looks after them."""

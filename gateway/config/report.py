@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from gateway.config.traces import Traces
 from gateway.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
@@ -48,7 +49,7 @@ class Note(NamedTuple):
 
 @dataclass(slots=True)
 class Report:
-    """Collects marks and outside values while reading, then problems and warnings."""
+    """Collects marks, outside values and files while reading, then problems and warnings."""
 
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
@@ -56,6 +57,7 @@ class Report:
     broken: set[KeyPath] = field(default_factory=set)
     problems: list[Note] = field(default_factory=list)
     warned: list[Note] = field(default_factory=list)
+    traces: Traces = field(default_factory=Traces)
 
     def nearest(self, path: KeyPath) -> KeyPath:
         """Find the path of the value at `path`, else of the one around it."""
@@ -112,6 +114,7 @@ class Report:
         self.files += other.files
         self.outside |= other.outside
         self.problems += other.problems
+        self.traces.add(other.traces)
         self.marks |= {
             to: at for path, at in other.marks.items() if (to := moved(path))
         }

@@ -87,7 +87,7 @@ class MarkStream:
         self._following: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._first_read = asyncio.Event()
-        self.trust: Final = settings.blind_ttl
+        self.trust = settings.blind_ttl
         # Who has never read the books has been blind for ever.
         self.blind = self.lost = True
         self.dares = 0
@@ -113,6 +113,16 @@ class MarkStream:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._first_read.wait()
+
+    def serve(self, marks: Marks, settings: SightSettings) -> None:
+        """Follow for these marks, by these settings; what was heard stays known.
+
+        Marks that are new here are compared with the books at once, and written there
+        where they are missing.
+        """
+        self._max_blind, self.trust = settings.max_blind, settings.blind_ttl
+        if marks is not self._marks:
+            self._marks, self._read_at = marks, -inf
 
     async def close(self) -> None:
         """Follow no more, and let go of the connections."""

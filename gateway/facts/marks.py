@@ -107,6 +107,13 @@ class Marks:
         """Count the records: marks in force, and those lifted that are remembered."""
         return self._count
 
+    def govern(
+        self, terms: Mapping[str, TokenTerms], ledger: MarkLedger | None
+    ) -> None:
+        """Go by other terms, and write into another ledger; all marks stay."""
+        self._terms = dict(terms)
+        self._ledger = ledger
+
     # ------------------------------------------------------------- the promise
 
     def covers(self, provider: str, token: str, facts: TokenFacts | None) -> bool:

@@ -114,21 +114,23 @@ Advice = Leave | Refusal
 
 
 class Counsel:
-    """Gives advice. `setup` gives the configuration in force."""
+    """Gives advice. `setup` and `reception` give those in force."""
 
-    def __init__(self, setup: Callable[[], Setup], reception: Reception) -> None:
+    def __init__(
+        self, setup: Callable[[], Setup], reception: Callable[[], Reception]
+    ) -> None:
         self._setup = setup
         self._reception = reception
 
     def __repr__(self) -> str:
-        return f"<Counsel: {self._reception!r}>"
+        return f"<Counsel: {self._reception()!r}>"
 
     async def advise(self, question: Question) -> Advice:
         """Decide; waits once at most, as `Gatekeeper.settle` does. Never raises.
 
         Whoever gives up on the answer may cancel this.
         """
-        hearing = _Hearing(self._reception, self._setup(), question.door, question.peer)
+        hearing = self._hearing(question.door, question.peer)
         try:
             return await hearing.hear(question)
         except asyncio.CancelledError:
@@ -143,8 +145,10 @@ class Counsel:
 
     def refuse(self, door: Door, peer: str, reason: Reason) -> Refusal:
         """Refuse what is no proper question."""
-        hearing = _Hearing(self._reception, self._setup(), door, peer)
-        return hearing.refuse(Denial(reason=reason))
+        return self._hearing(door, peer).refuse(Denial(reason=reason))
+
+    def _hearing(self, door: Door, peer: str) -> "_Hearing":
+        return _Hearing(self._reception(), self._setup(), door, peer)
 
 
 class _Hearing:

@@ -75,6 +75,10 @@ class ForwardAuth:
     def __repr__(self) -> str:
         return f"<ForwardAuth: {self._counsel!r}>"
 
+    def trust(self, *, peers: TrustedProxies, hops: TrustedProxies) -> None:
+        """Let these ask, and these say for whom, from the next question on."""
+        self._peers, self._hops = peers, hops
+
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one question."""
         response = await self._answer(request)

@@ -20,7 +20,7 @@ SLICE: Final = 100
 
 
 class ProxyFront:
-    """Keeps `wire.downstream.Front`. `setup` may be replaced between two requests."""
+    """Keeps `wire.downstream.Front`. What it serves by may be replaced (`take_over`)."""
 
     def __init__(
         self, setup: Setup, reception: Reception, *, connection_limit: int
@@ -69,6 +69,16 @@ class ProxyFront:
         visit.answer_denial(Denial(reason=reason))
 
     # ------------------------------------------------------------ for the server
+
+    def take_over(
+        self, setup: Setup, reception: Reception, *, connection_limit: int
+    ) -> None:
+        """Have every request from now on served by this; those under way are not."""
+        self.setup, self.reception = setup, reception
+        self._limit = connection_limit
+        for connection in self._connections:
+            # Notes are by setup: nobody reads the old ones any more.
+            connection.forget_lines()
 
     def last_call(self) -> None:
         """Make every coming answer the last of its connection."""

@@ -1,7 +1,8 @@
 """What the visits of one listener share. Floor 4.
 
 A `Setup` is everything a configuration decides, in one value, so that another can
-take its place between two requests; the `Reception` outlives it.
+take its place between two requests, along with a `Reception` that goes on where the
+last one was: each counts the visits that began with it.
 """
 
 import itertools
@@ -60,6 +61,12 @@ class Reception:
 
     def __repr__(self) -> str:
         return f"<Reception: {self.in_flight} in flight>"
+
+    def successor(self, observers: Sequence[Observer]) -> "Reception":
+        """Make the next one: the numbers go on, and it counts its own visits."""
+        heir = Reception(self.clock, observers)
+        heir._prefix, heir._numbers = self._prefix, self._numbers
+        return heir
 
     def request_id(self) -> bytes:
         """Give an identifier that no other request of any process has."""

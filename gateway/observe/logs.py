@@ -71,6 +71,10 @@ class Log:
         """How many events have no line."""
         return self._writer.dropped
 
+    def level(self, name: str) -> None:
+        """Tell events of this level and those above it."""
+        self._levels = LEVELS[LEVELS.index(name) :]
+
     def info(self, event: str, /, **fields: Field) -> None:
         """Tell that something happened as it should."""
         self._tell("info", event, fields)

@@ -34,16 +34,20 @@ def watch_questions(metrics: Metrics, name: str, client: ProviderClient) -> None
     metrics.watch("idp_questions", lambda: client.waiting, name, "waiting")
 
 
-def watch_keys(metrics: Metrics, name: str, holder: KeyHolder) -> None:
-    """Show how many keys of a provider there are, and how old they are."""
-    metrics.watch("jwks_keys", lambda: holder.keys_known, name)
+def watch_keys(metrics: Metrics, name: str, holder: KeyHolder | None) -> None:
+    """Show how many keys of a provider there are, and how old they are; if any are."""
     metrics.watch(
-        "jwks_last_refresh_timestamp_seconds", lambda: holder.keys_fetched_at, name
+        "jwks_keys", lambda: None if holder is None else holder.keys_known, name
+    )
+    metrics.watch(
+        "jwks_last_refresh_timestamp_seconds",
+        lambda: None if holder is None else holder.keys_fetched_at,
+        name,
     )
 
 
 def watch_circuit(
-    metrics: Metrics, target: str, state: Callable[[], BreakerState]
+    metrics: Metrics, target: str, state: Callable[[], BreakerState | None]
 ) -> None:
     """Show a circuit breaker: a series for each state it may be in."""
     for each in BreakerState:
@@ -51,5 +55,6 @@ def watch_circuit(
         metrics.watch("circuit_state", is_in, target, each.name.lower())
 
 
-def _is_in(state: Callable[[], BreakerState], each: BreakerState) -> bool:
-    return state() is each
+def _is_in(state: Callable[[], BreakerState | None], each: BreakerState) -> bool | None:
+    now = state()
+    return None if now is None else now is each

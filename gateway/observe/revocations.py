@@ -3,12 +3,22 @@
 An alarm is a line in the log and a gauge; the gauges are read when they are scraped.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from gateway.facts.mark_stream import MarkStream
 from gateway.observe.logs import Log
 from gateway.observe.metrics import Metrics
 from gateway.ports import CacheEvents
+
+_SHOWN: Final = {
+    "revocations_blind": "blind",
+    "revocations_lost": "lost",
+    "revocations_dared_total": "dares",
+    "store_evicts": "evicting",
+}
+"""Each reading, and what it is of a stream."""
 
 
 class RevocationLog:
@@ -41,9 +51,12 @@ class RevocationLog:
             self._alarms.seal_alarm()
 
 
-def watch(metrics: Metrics, stream: MarkStream) -> None:
-    """Show what a stream of marks is like."""
-    metrics.watch("revocations_blind", lambda: stream.blind)
-    metrics.watch("revocations_lost", lambda: stream.lost)
-    metrics.watch("revocations_dared_total", lambda: stream.dares)
-    metrics.watch("store_evicts", lambda: stream.evicting)
+def watch(metrics: Metrics, stream: Callable[[], MarkStream | None]) -> None:
+    """Show what the stream of marks in use is like, if there is one."""
+    for name, attribute in _SHOWN.items():
+        metrics.watch(name, partial(_told, stream, attribute))
+
+
+def _told(stream: Callable[[], MarkStream | None], attribute: str) -> float | None:
+    told: float | None = getattr(stream(), attribute, None)
+    return told

@@ -7,6 +7,7 @@ those.
 """
 
 import time
+from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
 
 from gateway.breaker import BreakerState
@@ -33,8 +34,10 @@ class Pooled(Protocol):
 class MeasuredStore:
     """Keeps `ports.Store` by another store, and tells how long that took."""
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(self, store: Store, pooled: Pooled, metrics: Metrics) -> None:
         self._store: Final = store
+        self.pooled: Final = pooled
+        """The same store, as what can be asked about its connections."""
         self._metrics: Final = metrics
         self.shared: Final = store.shared
 
@@ -88,11 +91,24 @@ def measured(store: Store, metrics: Metrics) -> Store:
     """Measure a store that is behind connections; memory needs none of it."""
     if not isinstance(store, Pooled):
         return store
+    return MeasuredStore(store, store, metrics)
 
-    def circuit() -> BreakerState:
-        return BreakerState.OPEN if store.resting else BreakerState.CLOSED
+
+def watch_store(metrics: Metrics, store: Callable[[], Store]) -> None:
+    """Show how the store in use is, if it is behind connections."""
+
+    def pooled() -> Pooled | None:
+        used = store()
+        return used.pooled if isinstance(used, MeasuredStore) else None
+
+    def circuit() -> BreakerState | None:
+        if (used := pooled()) is None:
+            return None
+        return BreakerState.OPEN if used.resting else BreakerState.CLOSED
+
+    def connections(which: int) -> float | None:
+        return None if (used := pooled()) is None else used.connections()[which]
 
     watch_circuit(metrics, REDIS, circuit)
-    metrics.watch("redis_pool_connections", lambda: store.connections()[0], "in_use")
-    metrics.watch("redis_pool_connections", lambda: store.connections()[1], "idle")
-    return MeasuredStore(store, metrics)
+    metrics.watch("redis_pool_connections", lambda: connections(0), "in_use")
+    metrics.watch("redis_pool_connections", lambda: connections(1), "idle")

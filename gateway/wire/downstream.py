@@ -178,6 +178,10 @@ class Downstream(asyncio.Protocol):
         """Give who is at work for this client."""
         return self._sink
 
+    def forget_lines(self) -> None:
+        """Read the next head afresh, without the notes made of the last one."""
+        self._last = None
+
     # ------------------------------------------------------------ the network
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

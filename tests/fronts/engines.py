@@ -81,7 +81,7 @@ async def desk(
     """Open the decision door of a house."""
     networks = tuple(map(ipaddress.ip_network, peers))
     forward_auth = ForwardAuth(
-        Counsel(lambda: house.front.setup, house.reception),
+        Counsel(lambda: house.front.setup, lambda: house.reception),
         peers=TrustedProxies(networks),
         hops=TrustedProxies(networks),
     )

@@ -45,7 +45,7 @@ class Dark(ClearSight):
 
 def counsel(d: house.Door) -> Counsel:
     """Give the counsel of a house."""
-    return Counsel(lambda: d.front.setup, d.reception)
+    return Counsel(lambda: d.front.setup, lambda: d.reception)
 
 
 async def advised(d: house.Door, line: str, *headers: Any, **more: Any) -> Advice:

@@ -26,9 +26,9 @@ def facts(clock):
 
 
 async def test_what_is_in_memory_is_shown_and_what_is_no_more(facts, clock):
-    """By kind, and by why; all providers together."""
+    """By kind, and by why; all providers together, and those before them."""
     registry = CollectorRegistry()
-    watch_caches(Metrics(registry), lambda: [facts, facts])
+    watch_caches(Metrics(registry), lambda: [facts, facts], {("l1", "age"): 7})
     for token in ("a", "b", "c"):
         await facts.learn(token)
 
@@ -40,6 +40,7 @@ async def test_what_is_in_memory_is_shown_and_what_is_no_more(facts, clock):
     assert 2 == value("cache_entries", tier="negative")
     assert 2 == value("cache_evictions_total", tier="l1", reason="room")
     assert 0 == value("cache_evictions_total", tier="negative", reason="age")
+    assert 7 == value("cache_evictions_total", tier="l1", reason="age")
     clock.advance(20)
     facts.recall("c")
     assert 2 == value("cache_evictions_total", tier="negative", reason="age")

@@ -50,16 +50,19 @@ async def test_a_scrape_sees_how_well_they_are_known(clock, tmp_path):
         settings=SightSettings(),
     )
     registry = CollectorRegistry()
-    watch(Metrics(registry), stream)
+    in_use: list[MarkStream | None] = [stream]
+    watch(Metrics(registry), lambda: in_use[0])
     stream.dared()
     log.events()
 
-    assert [1, 1, 1, 0] == [
-        registry.get_sample_value(f"gateway_{name}")
-        for name in (
-            "revocations_blind",
-            "revocations_lost",
-            "revocations_dared_total",
-            "store_evicts",
-        )
-    ]
+    def shown() -> list[float | None]:
+        names = ("blind", "lost", "dared_total")
+        alarms = [f"gateway_revocations_{name}" for name in names]
+        told = (*alarms, "gateway_store_evicts")
+        return [registry.get_sample_value(name) for name in told]
+
+    seen = shown()
+    in_use[0] = None
+
+    assert [1, 1, 1, 0] == seen
+    assert [None] * 4 == shown()

@@ -3,7 +3,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.errors import StoreUnavailable
 from gateway.observe.metrics import Metrics
-from gateway.observe.stores import Pooled, measured
+from gateway.observe.stores import Pooled, measured, watch_store
 from gateway.stores.memory import open_store as open_memory
 from gateway.stores.redis import open_store
 from tests.stores.servers import serving
@@ -29,9 +29,9 @@ def value(registry):
 async def test_every_command_of_a_server_is_measured(registry, value, clock):
     """And does what it did; what is open and idle is shown."""
     with serving("valkey") as server:
-        store = measured(
-            open_store(server.url, clock=clock, deadline=5.0), Metrics(registry)
-        )
+        metrics = Metrics(registry)
+        store = measured(open_store(server.url, clock=clock, deadline=5.0), metrics)
+        watch_store(metrics, lambda: store)
         await store.put("k", b"v", ttl=60)
         got = await store.get("k")
         await store.delete("k")
@@ -55,9 +55,9 @@ async def test_every_command_of_a_server_is_measured(registry, value, clock):
 async def test_a_failure_is_counted_by_how_and_handed_on(registry, value, clock):
     """First nobody is there, then nobody is asked."""
     with serving("valkey") as server:
-        store = measured(
-            open_store(server.url, clock=clock, deadline=5.0), Metrics(registry)
-        )
+        metrics = Metrics(registry)
+        store = measured(open_store(server.url, clock=clock, deadline=5.0), metrics)
+        watch_store(metrics, lambda: store)
         server.say("RPUSH", "list", "x")
         with pytest.raises(StoreUnavailable):
             await store.get("list")
