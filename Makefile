@@ -58,6 +58,7 @@ soak: $(BIN)/pytest  ## ten minutes of mixed load and faults; SOAK=seconds
 
 lock: $(BIN)/pytest  ## write down the versions that were tested
 	$(BIN)/pip freeze --exclude-editable > requirements.lock
+	deploy/lock.sh
 
 clean:  ## forget the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

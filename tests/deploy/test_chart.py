@@ -1,7 +1,6 @@
 """The chart, by real Helm 3 and 4: rendered, held to schemas, and refused."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -40,17 +39,6 @@ def ci(name: str) -> Path:
 def helm(request):
     """Both major versions."""
     return request.param
-
-
-@pytest.fixture(scope="module")
-def orders(tmp_path_factory):
-    """An application's chart that has ours as a dependency, put together by Helm."""
-    folder = tmp_path_factory.mktemp("charts")
-    shutil.copytree(CHART, folder / "token-gateway")
-    shutil.copytree(Path(__file__).parent / "orders", folder / "orders")
-    done = HELMS[1]("dependency", "build", "orders", folder=folder)
-    assert done.returncode == 0, done.stderr
-    return folder / "orders"
 
 
 # --------------------------------------------------------------------- as it comes
