@@ -91,7 +91,7 @@ def run(path: Path) -> None:
         return
     from gateway.workers.parent import look_after  # noqa: PLC0415 -- most need none
 
-    run_process(look_after(loaded))
+    run_process(look_after(loaded, source))
 
 
 @main.command()

@@ -18,7 +18,7 @@ What did not change is handed on as it is, with everything it remembers:
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -58,7 +58,7 @@ from gateway.observe.upstreams import UpstreamLog
 from gateway.plugins import plugins, stores_by_scheme
 from gateway.ports import Clock, FlightLock, Observer, Store
 from gateway.providers import Known, wire
-from gateway.revocation import Revocation
+from gateway.revocation import READING, Revocation
 from gateway.rules.engine_headers import EngineHeaders
 from gateway.rules.forwarded import TrustedProxies
 from gateway.rules.headers import HeaderRules
@@ -67,9 +67,6 @@ from gateway.stores._flight import open_flight_lock
 from gateway.values import WireLimits
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import Pool
-
-READING: Final = 5.0
-"""Seconds for a store that is new to tell all marks; else it is not taken."""
 
 
 class Lasting(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,12 +183,7 @@ class Generation:
         ]
         await asyncio.gather(*(pool.start() for pool in fresh))
         if self.parts["marks", ""] is not before.parts["marks", ""]:
-            await self.revocation.start(READING)
-            if not self.revocation.known or self.revocation.sight.blind:
-                raise GatewayError(
-                    "store.url: the revocations in the store could not be read in"
-                    f" {READING:g} s; nothing was changed"
-                )
+            await self.revocation.prove(READING)
 
     async def close_but(self, others: Iterable["Generation"]) -> None:
         """Let go of everything that none of the others has."""

@@ -8,11 +8,15 @@ from typing import Final
 
 from gateway.config.model import Config
 from gateway.config.revocation import Revocation as RevocationConfig
+from gateway.errors import GatewayError
 from gateway.facts.mark_ledger import Book, Ledger
 from gateway.facts.mark_stream import ClearSight, MarkStream, SightSettings
 from gateway.facts.marks import LIMIT, Marks, TokenTerms
 from gateway.ports import Clock, MarkEvents, Sight
 from gateway.stores._journal import open_journal
+
+READING: Final = 5.0
+"""Seconds for a store that is new to tell all marks; else it is not taken."""
 
 FIRST_READING: Final = 2.0
 """Seconds for which a start waits for the marks; later the process is not ready."""
@@ -68,6 +72,18 @@ class Revocation:
         """Begin to hear of marks; wait a moment for those that there are."""
         if self.stream is not None:
             await self.stream.start(within)
+
+    async def prove(self, within: float) -> None:
+        """Begin, and see that all marks there are could be read.
+
+        Raises `GatewayError` when they could not within so many seconds.
+        """
+        await self.start(within)
+        if not self.known or self.sight.blind:
+            raise GatewayError(
+                "store.url: the revocations in the store could not be read in"
+                f" {within:g} s; nothing was changed"
+            )
 
     def serve(
         self, marks: Marks, terms: Mapping[str, TokenTerms], settings: RevocationConfig

@@ -4,6 +4,7 @@
     metrics    the metrics of several processes, made one
     worker     a worker: serves clients, and does what its parent asks
     post       a worker's place: its socket, and whoever holds it now
+    consent    another configuration: all workers take it up, or none
     desk       what the parent answers for all: metrics, explain, revoke
     console     what the parent shows of them
     parent     opens the sockets, looks after the posts, ends them in good order

@@ -20,7 +20,7 @@ async def main(number: int, link: int, **doors: int | None) -> None:
 
 if __name__ == "__main__":
     # Signals are for the parent, which tells its workers what to do about them.
-    for ending in (signal.SIGTERM, signal.SIGINT):
+    for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(ending, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="gateway.workers", description=__doc__)
     for name in ("number", "link", "proxy"):

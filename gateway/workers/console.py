@@ -66,6 +66,10 @@ class Console:
         told = await self._ask_all(Recall(), tuple[Exchange, ...])
         return [Seen(number, each) for number, exchanges in told for each in exchanges]
 
+    def settle(self, settled: Settled) -> None:
+        """Show another configuration from now on."""
+        self._settled = settled
+
     def settled(self) -> Settled:
         """Give the configuration in force."""
         return self._settled

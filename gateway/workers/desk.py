@@ -95,11 +95,12 @@ class Desk:
         self._posts = posts
         self._within = within
         self._marks = marks
-        self._providers = frozenset(providers)
+        self.providers = frozenset(providers)
+        """Whose tokens may be revoked: those that are configured."""
 
     async def revoke(self, provider: str, kind: MarkKind, name: Secret) -> Mark:
         """Make a mark, and have every worker keep it."""
-        if provider not in self._providers:
+        if provider not in self.providers:
             raise LookupError(provider)
         token = None
         if kind is MarkKind.TOKEN:
@@ -189,11 +190,12 @@ class Scraper:
         self._posts = posts
         self._within = within
         self._loop = loop
-        self._own = CollectorRegistry()
+        self.own = CollectorRegistry()
+        """Of what this process counts by itself."""
         self.gone = Gone()
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self._own)
-        GCCollector(registry=self._own)
+        ProcessCollector(registry=self.own)
+        GCCollector(registry=self.own)
         self.registry.register(self)
 
     def describe(self) -> list[Metric]:
@@ -204,7 +206,7 @@ class Scraper:
         """Ask all workers. Called by a scrape, on a thread: the loop is elsewhere."""
         asked = asyncio.run_coroutine_threadsafe(self._ask_all(), self._loop)
         by_worker, gone = asked.result()
-        by_worker["0"] = snapshot(self._own.collect())
+        by_worker["0"] = snapshot(self.own.collect())
         yield from merged(by_worker, [gone])
         serving = sum(post.serving for post in self._posts)
         yield GaugeMetricFamily("gateway_workers", "Workers that serve.", serving)

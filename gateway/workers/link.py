@@ -56,6 +56,24 @@ class Build(msgspec.Struct, frozen=True, tag=True):
     base: str
 
 
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: make and prove what serves another configuration, as in `Build`.
+
+    What is in force goes on; `Adopt` or `Discard` follows.
+    """
+
+    document: Any
+    base: str
+
+
+class Adopt(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: serve by what was prepared from now on."""
+
+
+class Discard(msgspec.Struct, frozen=True, tag=True):
+    """To a worker: let go of what was prepared."""
+
+
 class Open(msgspec.Struct, frozen=True, tag=True):
     """To a worker: put the marks in force that there are, then let clients in."""
 
@@ -117,6 +135,9 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
 
 Question = (
     Build
+    | Prepare
+    | Adopt
+    | Discard
     | Open
     | Explain
     | Expiry

@@ -16,22 +16,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from prometheus_client.registry import Collector
+
 from gateway.admin.views import admin_app
 from gateway.app import SystemClock
 from gateway.config.addresses import Address
 from gateway.config.load import Loaded
+from gateway.config.model import Config
+from gateway.config.source import Source
+from gateway.config.traces import essence
 from gateway.console import settled
 from gateway.errors import GatewayError
 from gateway.facts.marks import TokenTerms
 from gateway.fronts.status import status_app
 from gateway.observe.logs import Log, configure
+from gateway.observe.reloads import ReloadMetrics
 from gateway.observe.revocations import RevocationLog
-from gateway.revocation import Revocation
+from gateway.reloads import Reloads
+from gateway.revocation import READING, Revocation
 from gateway.server import Windows, clear
 from gateway.tasks import spawn
+from gateway.workers.consent import Consent
 from gateway.workers.console import Console
 from gateway.workers.desk import Desk, Explainer, Scraper
-from gateway.workers.link import Build, Keep, Question
+from gateway.workers.link import Build, Keep, Prepare, Question
 from gateway.workers.post import House, Pace, Post
 
 _MARGIN: Final = 1.5
@@ -45,8 +53,13 @@ class Parent:
         self, loaded: Loaded, *, log: Log, command: Sequence[str], pace: Pace
     ) -> None:
         """`command` runs a worker (`House.command`)."""
-        config = self._config = loaded.config
+        config = self.config = loaded.config
+        """The configuration in force."""
         self._log = log
+        self._pace = pace
+        self._build = _build(loaded)
+        self.reloads: Reloads | None = None
+        """What changes it, if anything does."""
         self._windows = Windows()
         self._stop = asyncio.Event()
         self._begun = False
@@ -55,21 +68,16 @@ class Parent:
         self._addresses = {"proxy": config.listen.proxy}
         if config.listen.authz is not None:
             self._addresses["authz"] = config.listen.authz
-        clock = SystemClock()
-        terms = {
-            name: TokenTerms(lifetime=provider.token_lifetime)
-            for name, provider in config.providers.items()
-        }
-        self._revocation = Revocation(
-            config, clock=clock, terms=terms, events=RevocationLog(log)
-        )
-        marks = self._revocation.marks
+        clock = self._clock = SystemClock()
+        self._revocation = self._look_after_marks(config)
+        self._ledger = _ledger_of(config)
+        marks = self._marks = self._revocation.marks
         self._desk = Desk(self._posts, marks, tuple(config.providers))
         self._console = Console(self._posts, settled(loaded), clock)
         self._scraper = Scraper(self._posts, asyncio.get_running_loop())
         self._house = House(
             command=command,
-            build=Build(loaded.document, str(loaded.base)),
+            build=lambda: self._build,
             marks=marks.list,
             hear=self._hear,
             bind=self._bind,
@@ -80,6 +88,14 @@ class Parent:
         )
         self.addresses = self._windows.addresses
         self.draining = False
+
+    def _look_after_marks(self, config: Config) -> Revocation:
+        return Revocation(
+            config,
+            clock=self._clock,
+            terms=_terms(config),
+            events=RevocationLog(self._log),
+        )
 
     def __repr__(self) -> str:
         state = "draining" if self.draining else "serving"
@@ -99,6 +115,10 @@ class Parent:
                 told[name] = told.get(name, True) and well
         return told
 
+    def show(self, collector: Collector) -> None:
+        """Show what the parent counts by itself, along with the workers' metrics."""
+        self._scraper.own.register(collector)
+
     # ----------------------------------------------------------------- opening
 
     async def start(self) -> None:
@@ -106,7 +126,7 @@ class Parent:
 
         Raises `CannotListen`, or what keeps a worker from its start.
         """
-        listen = self._config.listen
+        listen = self.config.listen
         doors = self._take_ports()
         self._posts += [
             Post(number, each, self._house) for number, each in enumerate(doors, 1)
@@ -117,7 +137,7 @@ class Parent:
             explainer=Explainer(self._posts),
             desk=self._desk,
             console=self._console,
-            token=self._config.admin.token,
+            token=self.config.admin.token,
             hosts=(listen.admin.host,),
         )
         await self._windows.open("admin", listen.admin, admin)
@@ -134,9 +154,7 @@ class Parent:
 
     def _take_ports(self) -> list[dict[str, socket.socket]]:
         """Bind the sockets of each worker; nobody else has the ports."""
-        doors: list[dict[str, socket.socket]] = [
-            {} for _ in range(self._config.workers)
-        ]
+        doors: list[dict[str, socket.socket]] = [{} for _ in range(self.config.workers)]
         for name, address in self._addresses.items():
             with clear(name, address):
                 # Without SO_REUSEPORT: we would share the port with another gateway.
@@ -157,6 +175,41 @@ class Parent:
             raise GatewayError("expected nothing but marks from a worker")
         await self._desk.spread(question.mark, post)
 
+    # ------------------------------------------------------------- live change
+
+    async def reload(self, loaded: Loaded) -> None:
+        """Have all workers serve by another configuration, or none.
+
+        Raises `ConfigError` or `GatewayError` when one of them, or we, cannot.
+        """
+        pace, config = self._pace, loaded.config
+        ledger = await asyncio.to_thread(_ledger_of, config)
+        fresh = None
+        if ledger != self._ledger:
+            fresh = self._look_after_marks(config)
+        build = _build(loaded)
+        consent = Consent(self._posts, prove=pace.start, act=pace.hung)
+        try:
+            if fresh is not None:
+                await fresh.prove(READING)
+            await consent.gain(Prepare(build.document, build.base))
+        except BaseException:
+            await consent.withdraw()
+            if fresh is not None:
+                await fresh.close()
+            raise
+        # In one step: whoever is not asked any more is built by this.
+        self._build, self.config, self._ledger = build, config, ledger
+        old, self._revocation = self._revocation, fresh or self._revocation
+        self._revocation.serve(self._marks, _terms(config), config.revocation)
+        self._desk.providers = frozenset(config.providers)
+        self._console.settle(settled(loaded))
+        self._log.level(config.log.level)
+        if silent := await consent.carry_out():
+            self._log.warning("workers_silent", count=silent)
+        if fresh is not None:
+            await old.close()
+
     # ------------------------------------------------------------------ ending
 
     async def serve(self) -> None:
@@ -164,7 +217,12 @@ class Parent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        if self.reloads is not None:
+            loop.add_signal_handler(signal.SIGHUP, self.reloads.ask, "signal")
+            self.reloads.watch()
         await self._stop.wait()
+        if self.reloads is not None:
+            self.reloads.close()
         await self.drain()
         await self.close()
 
@@ -178,7 +236,7 @@ class Parent:
     async def drain(self) -> None:
         """Have every worker finish what was begun."""
         self.draining = True
-        deadline = self._config.drain.deadline
+        deadline = self.config.drain.deadline
         self._log.info("draining", seconds=deadline)
         for post in self._posts:
             post.close_door()
@@ -217,13 +275,33 @@ def bind(address: Address, *, alone: bool = False) -> socket.socket:
     return door
 
 
-async def look_after(loaded: Loaded) -> None:
+def _terms(config: Config) -> dict[str, TokenTerms]:
+    return {
+        name: TokenTerms(lifetime=provider.token_lifetime)
+        for name, provider in config.providers.items()
+    }
+
+
+def _build(loaded: Loaded) -> Build:
+    return Build(loaded.document, str(loaded.base))
+
+
+def _ledger_of(config: Config) -> bytes:
+    """Give what tells where, and under which secrets, marks are written down."""
+    return essence((config.store, config.secret))
+
+
+async def look_after(loaded: Loaded, source: Source) -> None:
     """Run workers until a signal comes; raises what keeps them from a start."""
     log = configure(loaded.config.log.level, sys.stderr, SystemClock(), worker=0)
     asyncio.get_running_loop().set_exception_handler(log.loop_failure)
     for warning in loaded.warnings:
         log.warning("configuration", text=warning)
     parent = Parent(loaded, log=log, command=command(), pace=Pace())
+    clock = SystemClock()
+    counts = ReloadMetrics(clock.now())
+    parent.show(counts)
+    parent.reloads = Reloads(source, parent, log=log, clock=clock, counts=counts)
     try:
         await parent.start()
         await parent.serve()

@@ -22,7 +22,17 @@ from gateway.observe.logs import Log
 from gateway.ports import Clock
 from gateway.tasks import spawn
 from gateway.values import Mark
-from gateway.workers.link import Build, Drain, Link, LinkLost, Look, Open, Question
+from gateway.workers.link import (
+    Adopt,
+    Build,
+    Drain,
+    Link,
+    LinkLost,
+    Look,
+    Open,
+    Prepare,
+    Question,
+)
 from gateway.workers.metrics import Snapshot
 
 
@@ -56,7 +66,8 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
 
     command: Sequence[str]
     """What to run; it is given `--number`, `--link`, and each door by its name."""
-    build: Build
+    build: Callable[[], Build]
+    """Gives the configuration in force."""
     marks: Callable[[], tuple[Mark, ...]]
     hear: Callable[["Post", Question], Awaitable[object]]
     bind: Callable[[], Doors]
@@ -175,7 +186,13 @@ class Post:
     async def _let_in(self, link: Link) -> None:
         house = self._house
         self._check()
-        await link.tell(house.build, house.pace.start)
+        build = house.build()
+        await link.tell(build, house.pace.start)
+        while build is not house.build():
+            # It has changed meanwhile.
+            build = house.build()
+            await link.tell(Prepare(build.document, build.base), house.pace.start)
+            await link.tell(Adopt(), house.pace.start)
         self._check()
         # In one step: a mark that is made from now on is told to this worker as well.
         self.link = link

@@ -19,15 +19,18 @@ from gateway.app import App, SystemClock, registry
 from gateway.config.load import load_again
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.facts.marks import Marks, TokenTerms
+from gateway.generation import Generation
 from gateway.observe.access_log import AccessLog
-from gateway.observe.logs import configure, watch_lines
+from gateway.observe.logs import configure
 from gateway.ports import Clock, MarkLedger
 from gateway.server import Server
 from gateway.tasks import spawn
 from gateway.values import Mark, MarkRecord, Secret
 from gateway.wire.deadlines import Deadlines
 from gateway.workers.link import (
+    Adopt,
     Build,
+    Discard,
     Drain,
     Expiry,
     Explain,
@@ -37,6 +40,7 @@ from gateway.workers.link import (
     LinkLost,
     Look,
     Open,
+    Prepare,
     Question,
     Recall,
     Scrape,
@@ -119,13 +123,12 @@ class Service:
 
     def __init__(self, build: Build, number: int, spread: Spread) -> None:
         loaded = load_again(build.document, Path(build.base), registry())
-        config = loaded.config.log
         loop = asyncio.get_running_loop()
         deadlines = Deadlines(loop)
-        self._log = configure(config.level, sys.stderr, SystemClock(), worker=number)
-        self._access: AccessLog | None = None
-        if config.access:
-            self._access = AccessLog(sys.stdout, one_in=config.sample, worker=number)
+        self._log = configure(
+            loaded.config.log.level, sys.stderr, SystemClock(), worker=number
+        )
+        self._access = AccessLog(sys.stdout, worker=number)
         loop.set_exception_handler(self._log.loop_failure)
 
         def make_marks(**settings: Any) -> SharedMarks:
@@ -136,12 +139,15 @@ class Service:
             loaded,
             deadlines=deadlines,
             log=self._log,
-            observers=() if self._access is None else (self._access,),
+            access_log=self._access,
             make_marks=make_marks,
         )
-        watch_lines(self._app.metrics, self._log, self._access)
         self._server = Server(self._app, deadlines)
         self._number = number
+        self._may_serve = False
+        self._opened = asyncio.Event()
+        self._preparing = asyncio.Lock()
+        self._prepared: Generation | None = None
         self._ending: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -149,9 +155,11 @@ class Service:
 
     async def open(self, marks: Iterable[Mark], doors: Doors) -> None:
         """Let clients in, with these marks in force from the first on."""
+        self._may_serve = True
         for mark in marks:
             self._marks.keep(mark)
         await self._server.open_doors(doors)
+        self._opened.set()
 
     async def respond(self, question: Question) -> object:
         """Do what is asked of a worker at work."""
@@ -165,17 +173,48 @@ class Service:
                 await self._keep(mark, token)
             case Lift(kind, provider, name):
                 self._marks.end(kind, provider, name)
+            case Prepare() | Adopt() | Discard():
+                await self._change(question)
             case Scrape():
                 return await asyncio.to_thread(self._snapshot)
             case Look() | Recall() | Show():
                 return self._tell(question)
-            case Drain(hurry=True):
-                self._server.hurry()
-            case Drain():
-                await self.end()
+            case Drain(hurry):
+                await self._leave(hurry=hurry)
             case Build() | Open():
                 raise GatewayError("expected that but once")
         return None
+
+    async def _change(self, question: Prepare | Adopt | Discard) -> None:
+        match question:
+            case Prepare(document, base):
+                await self._prepare(document, Path(base))
+            case Adopt():
+                if self._prepared is None:
+                    raise GatewayError("expected a configuration to be prepared first")
+                self._app.adopt(self._prepared)
+                self._prepared = None
+            case Discard():
+                await self._discard()
+
+    async def _prepare(self, document: Any, base: Path) -> None:
+        """Prove another configuration. The link hears other questions meanwhile."""
+        async with self._preparing:
+            await self._discard_prepared()
+            if self._may_serve:
+                # What begins to serve is not replaced before it has begun.
+                await self._opened.wait()
+            loaded = await asyncio.to_thread(load_again, document, base, registry())
+            self._prepared = await self._app.prepare(loaded)
+
+    async def _discard(self) -> None:
+        async with self._preparing:
+            await self._discard_prepared()
+
+    async def _discard_prepared(self) -> None:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            await self._app.discard(prepared)
 
     def _tell(self, question: Look | Recall | Show) -> object:
         match question:
@@ -191,8 +230,15 @@ class Service:
         if token is not None:
             # The mark is in force already; a lost store costs nothing but memory.
             with contextlib.suppress(StoreUnavailable):
-                source = self._app.sources[mark.provider]
-                await source.forget(Secret(token), source="admin")
+                source = self._app.sources.get(mark.provider)
+                if source is not None:
+                    await source.forget(Secret(token), source="admin")
+
+    async def _leave(self, *, hurry: bool) -> None:
+        if hurry:
+            self._server.hurry()
+        else:
+            await self.end()
 
     async def end(self) -> None:
         """Finish what was begun, and close; once, however often it is asked for."""
@@ -205,8 +251,7 @@ class Service:
         if self._ending is None:
             self._log.warning("parent_lost")
         await self.end()
-        if self._access is not None:
-            self._access.close()
+        self._access.close()
         self._log.close()
 
     async def _end(self) -> None:

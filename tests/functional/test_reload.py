@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.functional.harness import (
 )
 from tests.functional.lab import config, sign
 from tests.functional.load import crowd
+from tests.stores.servers import serving
 
 ROUTE = """
   - {{id: versioned, match: {{path: "/seen/**"}}, provider: lab, upstream: versioned, add_prefix: "/v{n}"}}
@@ -194,3 +196,70 @@ def test_a_rotated_secret_and_a_renewed_key_are_taken_up(start_lab, lab, tmp_pat
 
         assert (401, 200) == (refused, allowed)
         assert before not in gateway.said()
+
+
+# ------------------------------------------------------------------ several workers
+
+
+@pytest.fixture
+def pair(start_lab, lab):
+    """Two workers that share a store."""
+    with serving("valkey") as store:
+        shared = f"workers: 2\nstore: {{url: '{store.url}'}}\nreload: {{watch: 0s}}\n"
+        with running(start_lab(shared + written(lab, 1))) as process:
+            yield process
+
+
+def test_all_workers_change_or_none(pair, lab):
+    """Under load: one result, one version, also for a worker that is killed."""
+    rounds, revoked = 5, sign()
+    pair.revoke("lab", revoked)
+    lab.requests.clear()
+    good: dict[str, Any] = {}
+    with crowd(pair.ports.proxy, "/seen/x", [bearer(sign())], clients=6) as met:
+        for n in range(1, rounds + 1):
+            rewrite(pair, f'"/v{n}"', f'"/v{n + 1}"')
+            rewrite(pair, f"v{n}.example", f"v{n + 1}.example")
+            good = reloaded(pair)
+            for _ in range(12):
+                assert 401 == pair.ask("GET", "/seen/x", bearer(revoked)).status
+            # What was under way when it was told has arrived by now.
+            after = len(lab.requests)
+            eventually(lambda after=after: len(lab.requests) > after + 50)
+            assert {n + 1} == set(versions(lab.requests[after:]))
+            rewrite(pair, "id: versioned,", "id: versioned, oops: 1,")
+            reloaded(pair, "config_refused")
+            rewrite(pair, "oops: 1, ", "")
+        met.leave()
+
+    assert "routes: +0 ~1 -0; upstreams: +0 ~1 -0" == good["changes"]
+    assert {200} == set(met.met)
+    assert set(range(1, rounds + 2)) == set(versions(lab.requests))
+    assert 0 == pair.metric("config_last_reload_successful")
+    assert rounds == pair.metric("config_reloads_total", result="success")
+    assert rounds == pair.metric("config_reloads_total", result="failure")
+    assert 1 == pair.metric("config_info", hash=good["version"])
+    killed = told(pair, "worker_serving")[0]["pid"]
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: len(told(pair, "worker_serving")) == 3)
+    lab.requests.clear()
+    for _ in range(12):
+        assert 200 == pair.ask("GET", "/seen/x", bearer(sign())).status
+        assert 401 == pair.ask("GET", "/seen/x", bearer(revoked)).status
+    assert {rounds + 1} == set(versions(lab.requests))
+
+
+def test_one_worker_that_cannot_is_a_reason_for_all(pair, lab):
+    """Here both: a store that does not answer. Everybody goes on as before."""
+    store = re.search(r"redis://[^']+", (pair.folder / "lab.yaml").read_text())
+    assert store is not None
+    rewrite(pair, store[0], "redis://127.0.0.1:9")
+    rewrite(pair, '"/v1"', '"/v2"')
+    refused = reloaded(pair, "config_refused")
+    lab.requests.clear()
+    answers = {pair.ask("GET", "/seen/x", bearer(sign())).status for _ in range(12)}
+
+    assert "the store" in refused["problems"][0]
+    assert {200} == answers
+    assert {"/v1/seen/x"} == {target for target, *_ in lab.requests}
+    assert 200 == pair.status("/readyz").status

@@ -29,6 +29,8 @@ QUICK = Pace(
 )
 MARK = Mark(kind=MarkKind.SUBJECT, provider="p", name="ada", moment=1.0, expires_at=9.0)
 
+BUILD = Build({"version": 1}, "/etc")
+
 
 class Street:
     """A post, and what happens around it."""
@@ -41,7 +43,7 @@ class Street:
         self.place = Address(*door.getsockname())
         self.house = House(
             command=(sys.executable, str(HAND), manner, str(folder)),
-            build=Build({"version": 1}, "/etc"),
+            build=lambda: BUILD,
             marks=lambda: (MARK,),
             hear=self._hear,
             bind=lambda: {"proxy": bind(self.place)},
