@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def reloaded(gateway: Gateway, event: str = "config_reloaded") -> dict[str, Any]
     gateway.signal(signal.SIGHUP)
     eventually(lambda: len(told(gateway, event)) > before, told=gateway.said())
     return told(gateway, event)[-1]
+
+
+def more_than(lab, count: int) -> bool:
+    """Tell whether so many requests have reached the laboratory."""
+    return len(lab.requests) > count
 
 
 def versions(seen: list[tuple[str, list[tuple[bytes, bytes]], bytes]]) -> list[int]:
@@ -225,7 +231,7 @@ def test_all_workers_change_or_none(pair, lab):
                 assert 401 == pair.ask("GET", "/seen/x", bearer(revoked)).status
             # What was under way when it was told has arrived by now.
             after = len(lab.requests)
-            eventually(lambda after=after: len(lab.requests) > after + 50)
+            eventually(partial(more_than, lab, after + 50))
             assert {n + 1} == set(versions(lab.requests[after:]))
             rewrite(pair, "id: versioned,", "id: versioned, oops: 1,")
             reloaded(pair, "config_refused")
