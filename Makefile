@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-routing chart deploy-test soak lock clean
+.PHONY: help demo test check format bench bench-routing chart deploy-test soak engines render proto lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,18 @@ deploy-test: $(BIN)/pytest  ## the chart and the image, by real helm, buildah an
 
 soak: $(BIN)/pytest  ## ten minutes of mixed load and faults; SOAK=seconds
 	@SOAK=$(SOAK) $(BIN)/python -m tests.soak.soak
+
+engines: $(BIN)/pytest  ## real nginx, Envoy, Traefik and Caddy with what `gateway render` writes
+	$(BIN)/python -m tests.engines.stage
+	ENGINES=1 $(BIN)/pytest tests/engines/test_serving.py
+
+render: $(BIN)/gateway  ## write the examples of deploy/ anew
+	@for engine in nginx envoy traefik caddy; do \
+	  GATEWAY_SECRET=$$(printf '%032d' 0) ACME_SECRET=none \
+	    $(BIN)/gateway render $$engine -c deploy/engines.yaml --into deploy/$$engine || exit 1; done
+
+proto: $(BIN)/pytest  ## generate the messages of Envoy's decision door anew
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. gateway/fronts/ext_authz.proto
 
 lock: $(BIN)/pytest  ## write down the versions that were tested
 	$(BIN)/pip freeze --exclude-editable > requirements.lock

@@ -27,6 +27,7 @@ from gateway.client import (
     request,
 )
 from gateway.errors import ConfigError, GatewayError
+from gateway.rendering import render
 from gateway.revoking import (
     admin_option,
     read_token,
@@ -300,7 +301,7 @@ def token(
     click.echo(json.dumps(answer, indent=2) if whole else answer["access_token"])
 
 
-for _command in (revoke, revocations, unrevoke, tail, top):
+for _command in (render, revoke, revocations, unrevoke, tail, top):
     main.add_command(_command)
 
 

@@ -4,6 +4,7 @@ A plug-in's file name is its name in configuration; nothing is registered by han
 """
 
 import importlib
+import importlib.util
 import pkgutil
 from types import ModuleType
 from typing import Any
@@ -35,4 +36,12 @@ def registry() -> Registry:
         dialects=plugins(gateway.dialects),
         verifiers=plugins(gateway.verifiers),
         store_schemes=frozenset(stores_by_scheme()),
+        lacking=_lacking(),
     )
+
+
+def _lacking() -> dict[str, str]:
+    """Tell which listeners cannot be opened here, and what to install."""
+    if all(importlib.util.find_spec(name) for name in ("grpc", "grpc_health")):
+        return {}
+    return {"authz_grpc": "pip install 'token-gateway[grpc]'"}

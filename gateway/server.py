@@ -17,7 +17,7 @@ import socket
 import struct
 from asyncio.trsock import TransportSocket
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -32,6 +32,9 @@ from gateway.listeners import DecisionDoor, Door
 from gateway.reloads import Reloads
 from gateway.tasks import spawn
 from gateway.wire.deadlines import Deadlines
+
+if TYPE_CHECKING:
+    from gateway.fronts.ext_authz import GrpcDoor
 
 _ARRIVING: Final = 0.5
 """Seconds in which what was on its way when the end began arrives: the last packet of
@@ -98,6 +101,7 @@ class Server:
         self._windows = Windows()
         self._door: Door | None = None
         self._authz: DecisionDoor | None = None
+        self._grpc: GrpcDoor | None = None
         self._checking: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._store_up = True
@@ -165,7 +169,23 @@ class Server:
             with clear("authz", listen.authz):
                 await self._authz.open(inherited.get("authz"))
             self.addresses["authz"] = self._authz.address
+        if listen.authz_grpc is not None:
+            await self._open_grpc(listen.authz_grpc)
         self._opened = True
+
+    async def _open_grpc(self, address: Address) -> None:
+        # An extra: nobody else needs what it imports.
+        from gateway.fronts.ext_authz import ExtAuthz, GrpcDoor  # noqa: PLC0415
+
+        app = self._app
+        front = ExtAuthz(
+            app.counsel,
+            trusts=app.forward_auth.trusts,
+            ready=lambda: self.started and not self.draining,
+        )
+        self._grpc = GrpcDoor(front, app.limits, shared=app.config.workers > 1)
+        with clear("authz_grpc", address):
+            self.addresses["authz_grpc"] = await self._grpc.open(address)
 
     async def _watch_store(self) -> None:
         while True:
@@ -227,6 +247,8 @@ class Server:
                 self._app.front.drain()
                 if self._authz is not None:
                     await self._authz.drain()
+                if self._grpc is not None:
+                    self._grpc.drain(deadline)
                 # Polled: it ends in two ways, and only while the process ends.
                 while self._somebody_here() and not self._hurry.is_set():  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
@@ -234,7 +256,8 @@ class Server:
     def _somebody_here(self) -> bool:
         arriving = 0 if self._door is None else self._door.arriving
         asking = 0 if self._authz is None else len(self._authz)
-        return bool(len(self._app.front) or arriving or asking)
+        calling = self._grpc is not None and not self._grpc.ended
+        return bool(len(self._app.front) or arriving or asking or calling)
 
     async def _let_arrive(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -249,6 +272,8 @@ class Server:
         self._app.front.abort()
         if self._authz is not None:
             await self._authz.close()
+        if self._grpc is not None:
+            await self._grpc.close()
         for task in (self._checking, self._beating):
             if task is not None:
                 task.cancel()

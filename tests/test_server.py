@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 
 from gateway.app import App
+from gateway.config.addresses import Address
 from gateway.server import CannotListen, Server, turn_away
 from gateway.tasks import running, spawn
 from gateway.wire.deadlines import Deadlines
@@ -610,3 +613,47 @@ async def test_an_engine_is_answered_to_the_end(tmp_path):
         assert b"\r\nconnection: close\r\n" in last.lower()
         assert b"" == rest
         assert refuses(place.port)
+
+
+# ------------------------------------------------------------- the same, over gRPC
+
+
+def calling(port: int = 0) -> str:
+    """Write a configuration with a decision door for Envoy."""
+    places = {"proxy": 0, "status": 0, "admin": 0, "authz_grpc": port}
+    told = (f'{name}: "127.0.0.1:{place}"' for name, place in places.items())
+    return f"listen: {{{', '.join(told)}}}\n" + public()
+
+
+async def health(address: Address) -> int:
+    """Ask for the health of a decision door."""
+    async with grpc.aio.insecure_channel(str(address)) as channel:
+        call = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        answer = await call(health_pb2.HealthCheckRequest(), timeout=5)
+        return int(answer.status)
+
+
+async def test_envoy_asks_where_it_is_configured(tmp_path):
+    """And hears that all is well, until the end begins."""
+    states = health_pb2.HealthCheckResponse
+    async with serving(calling(), tmp_path) as (server, _):
+        place = server.addresses["authz_grpc"]
+        assert states.SERVING == await health(place)
+        draining = spawn(server.drain(), name="drain")
+        await until(lambda: server.draining)
+
+        assert states.NOT_SERVING == await health(place)
+        async with asyncio.timeout(5):
+            await draining
+        assert refuses(place.port)
+
+
+async def test_a_busy_port_for_envoy_is_told_too(tmp_path, busy):
+    """By its name in the configuration."""
+    async with built(calling(busy), tmp_path) as (server, _):
+        with pytest.raises(CannotListen, match=r"listen\.authz_grpc: cannot listen on"):
+            await server.start()

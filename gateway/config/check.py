@@ -99,6 +99,7 @@ def check(
     _store(case)
     _door(case)
     _engines(case)
+    _grpc(case)
     _workers(case)
     for name, provider in config.providers.items():
         _provider(case, ("providers", name), provider)
@@ -161,6 +162,18 @@ def _store(case: Case) -> None:
     if not case.config.store.url.startswith(known):
         # The URL itself may hold a password.
         case.report.problem(("store", "url"), f"expected one of {', '.join(known)}")
+
+
+def _grpc(case: Case) -> None:
+    """Refuse a listener that cannot be opened here."""
+    address = case.config.listen.authz_grpc
+    if address is None:
+        return
+    path = ("listen", "authz_grpc")
+    if install := case.registry.lacking.get("authz_grpc"):
+        case.report.problem(path, f"expected gRPC to be installed: {install}")
+    if address.port == 0 and case.config.workers > 1:
+        case.report.problem(path, "expected a port, since all workers listen on it")
 
 
 def _workers(case: Case) -> None:

@@ -76,3 +76,5 @@ class Listen(Model):
     """The console and /api/; beyond loopback, all of it takes `admin.token`."""
     authz: ListenAddress | None = None
     """Where nginx, Traefik, Caddy and Envoy ask for decisions; not opened by default."""
+    authz_grpc: ListenAddress | None = None
+    """Where Envoy asks over gRPC (extra `grpc`); not opened by default."""

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -32,3 +32,5 @@ class Registry:
     dialects: Mapping[str, Dialect]
     verifiers: Mapping[str, VerifierPlugin]
     store_schemes: Collection[str]
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """What listeners need that is not installed, by their keys: how to install it."""

@@ -24,6 +24,7 @@ from gateway.rules.headers import upstream_target
 from gateway.rules.keeping import depends_on
 from gateway.rules.oauth_forms import read_authorize
 from gateway.rules.policy import deny
+from gateway.rules.routing import rewrite
 from gateway.rules.target import (
     canonical_host,
     familiar_target,
@@ -73,7 +74,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request that an engine asks about, as it came to the engine.
 
     `target` is the raw origin form, `headers` the client's with lower-case names,
-    `peer` the client's address.
+    `peer` the client's address. `within` is for how many seconds the engine waits; then
+    the truth could not be had, though what is being learned is learned. `route` is the
+    one it chose by itself, "" where it goes by our answer.
     """
 
     door: Door
@@ -83,6 +86,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     headers: list[Header]
     peer: str
     scheme: str
+    within: float | None = None
+    route: str = ""
 
 
 class Leave(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,10 +180,17 @@ class _Hearing:
         gatekeeper = self._setup.gatekeeper
         decision = gatekeeper.decide(head)
         if isinstance(decision, Pending):
-            decision = await gatekeeper.settle(decision)
+            decision = await self._settle(decision, question.within)
         if isinstance(decision, Answer):
             return self._preflight(decision)
-        return self._carry_out(head, decision)
+        return self._carry_out(head, decision, question.route)
+
+    async def _settle(self, pending: Pending, within: float | None) -> Decision:
+        try:
+            async with asyncio.timeout(within):
+                return await self._setup.gatekeeper.settle(pending)
+        except TimeoutError:
+            return deny(pending.route, Reason.PROVIDER_UNAVAILABLE, retry_after=1)
 
     def _preflight(self, answer: Answer) -> Refusal:
         if not self._door.preflights:
@@ -187,11 +199,11 @@ class _Hearing:
         self.end(answer.status, "allow", "preflight")
         return Refusal(answer=answer, request_id=self._request_id)
 
-    def _carry_out(self, head: RequestHead, decision: Decision) -> Advice:
+    def _carry_out(self, head: RequestHead, decision: Decision, chosen: str) -> Advice:
         if isinstance(decision, Denial):
             return self.refuse(decision)
         engines = self._setup.engines
-        reason = self._objection(head, decision)
+        reason = self._objection(head, decision, chosen)
         if reason is None:
             changes = engines.changes(head, decision, request_id=self._request_id)
             if isinstance(changes, Reason):
@@ -222,10 +234,12 @@ class _Hearing:
             return 0
         return setup.keeping.seconds(permit, self._reception.clock.now())
 
-    def _objection(self, head: RequestHead, permit: Permit) -> Reason | None:
+    def _objection(
+        self, head: RequestHead, permit: Permit, chosen: str
+    ) -> Reason | None:
         """Tell why a permitted request is not let through at this door, if so."""
         route, credentials, door = permit.route, permit.credentials, self._door
-        if route.kind not in _HEADS_ALONE:
+        if route.kind not in _HEADS_ALONE or chosen not in ("", route.id):
             return Reason.WRONG_DOOR
         if route.kind is RouteKind.OAUTH_AUTHORIZE:
             form = read_authorize(head, route.guard)
@@ -235,6 +249,8 @@ class _Hearing:
         if in_query and not door.rewrites:
             # As on a route that takes no token from the query: it would go upstream.
             return Reason.MALFORMED_REQUEST
+        if not door.rewrites and rewrite(head.target, route) != head.target.raw:
+            return Reason.WRONG_DOOR
         return None if door.permits else Reason.DECISION_CHANGED
 
     def refuse(self, denial: Denial, *, failure: str = "") -> Refusal:

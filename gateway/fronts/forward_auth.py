@@ -3,6 +3,7 @@
     /nginx            auth_request: X-Original-URI, X-Original-Method and Host
     /nginx/refusal    the same; the answer in full, for error_page
     /traefik          ForwardAuth: X-Forwarded-Method, -Proto, -Host and -Uri
+    /traefik/ROUTE    the same; leave is given for that route alone, which Traefik chose
     /caddy            forward_auth: the same
     /envoy/…          ext_authz over HTTP: method, host and path are the request's own
 
@@ -20,6 +21,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
@@ -46,6 +48,7 @@ _PATHS: Final[Mapping[str, tuple[Door, tuple[bytes, bytes, bytes]]]] = {
 }
 """The doors, and where each convention has the method, the host and the target."""
 
+_CHOSEN: Final = "/traefik/"
 _ENVOY_PREFIX: Final = "/envoy"
 _PROTO: Final = b"x-forwarded-proto"
 _MUST_TELL_SCHEME: Final = frozenset({TRAEFIK, CADDY})
@@ -79,6 +82,10 @@ class ForwardAuth:
         """Let these ask, and these say for whom, from the next question on."""
         self._peers, self._hops = peers, hops
 
+    def trusts(self, peer: str) -> bool:
+        """Tell whether a peer may ask, at any door."""
+        return self._peers.trusts(peer)
+
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one question."""
         response = await self._answer(request)
@@ -88,6 +95,8 @@ class ForwardAuth:
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         raw, peer = request.raw_path, _peer(request)
+        route = raw.removeprefix(_CHOSEN) if raw.startswith(_CHOSEN) else ""
+        raw = "/traefik" if route else raw
         door, names = _PATHS.get(raw, (ENVOY, None))
         if names is None and not raw.startswith(_ENVOY_PREFIX + "/"):
             return web.Response(status=404, headers=[_NO_STORE, _SERVER])
@@ -96,6 +105,8 @@ class ForwardAuth:
         question = self._question(request, door, names, peer)
         if isinstance(question, Reason):
             return _refusal(self._counsel.refuse(door, peer, question))
+        if route:
+            question = msgspec.structs.replace(question, route=route)
         return _told(door, await self._counsel.advise(question))
 
     def _question(

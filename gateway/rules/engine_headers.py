@@ -29,6 +29,10 @@ TARGET_NAME: Final = OWN_PREFIX + b"target"
 UPSTREAM_NAME: Final = OWN_PREFIX + b"upstream"
 """Tells an engine the upstream of the route that was judged, by name."""
 
+HANDOVER: Final = "token_gateway_handover"
+"""Where Envoy's configuration names an upstream that leads to our own listener, which
+takes over what is not served through a decision door: a context extension."""
+
 OWN_NAMES: Final = (TARGET_NAME, UPSTREAM_NAME)
 
 _ENGINES_NAMES: Final = frozenset(

@@ -154,6 +154,10 @@ class Parent:
 
     def _take_ports(self) -> list[dict[str, socket.socket]]:
         """Bind the sockets of each worker; nobody else has the ports."""
+        if (grpc := self.config.listen.authz_grpc) is not None:
+            # Every worker binds it by itself.
+            with clear("authz_grpc", grpc), bind(grpc, alone=True):
+                self.addresses["authz_grpc"] = grpc
         doors: list[dict[str, socket.socket]] = [{} for _ in range(self.config.workers)]
         for name, address in self._addresses.items():
             with clear(name, address):

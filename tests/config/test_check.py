@@ -1,6 +1,19 @@
+from dataclasses import replace
+
 import pytest
 
-from tests.config.texts import TABLES, loaded, provider, route, told, warned
+from gateway.config.load import load
+from gateway.errors import ConfigError
+from tests.config.texts import (
+    FRAME,
+    REGISTRY,
+    TABLES,
+    loaded,
+    provider,
+    route,
+    told,
+    warned,
+)
 
 USERINFO = "verify: [userinfo], userinfo: {url: 'https://p.example/me'}"
 LEARNED = (
@@ -53,6 +66,11 @@ def two(first: str, second: str) -> str:
             "listen: {proxy: 'unix:/g', proxy_protocol: [10.0.0.0/8]}",
             "listen.proxy_protocol[0]: expected `unix`, since listen.proxy is unix:/g",
         ),
+        ("listen: {authz_grpc: '127.0.0.1:0'}", ""),
+        (
+            "listen: {authz_grpc: '127.0.0.1:0'}\nworkers: 2\nstore: {url: 'redis://r'}",
+            "listen.authz_grpc: expected a port, since all workers listen on it",
+        ),
         (
             "trusted_proxies: [unix]",
             "trusted_proxies[0]: expected a network, since listen.proxy is 0.0.0.0:8080",
@@ -75,6 +93,20 @@ def test_the_price_of_kept_decisions_is_told():
     assert "decisions.max_age: an engine may keep leave for 5s: " in line
     assert "revoked" in line
     assert [] == list(loaded("decisions: {max_age: 0s}").warnings)
+
+
+def test_a_listener_says_what_it_needs_to_be_installed():
+    """An extra is none of everybody's business, but of whoever asks for it."""
+    lacking = replace(REGISTRY, lacking={"authz_grpc": "pip install 'it[grpc]'"})
+    text = f"{FRAME}listen: {{authz_grpc: '127.0.0.1:1'}}\n"
+
+    with pytest.raises(ConfigError) as caught:
+        load(text, lacking, {})
+    assert () == load(FRAME, lacking, {}).warnings
+
+    assert [
+        "listen.authz_grpc: expected gRPC to be installed: pip install 'it[grpc]'"
+    ] == [line.partition(": ")[2] for line in caught.value.problems]
 
 
 # ------------------------------------------------------------------------ providers

@@ -86,6 +86,36 @@ async def test_the_target_is_rewritten_as_the_route_says():
         assert b"/v1/%61?q" == advice.target
 
 
+async def test_an_engine_that_cannot_rewrite_is_the_wrong_door_for_a_rewriting_route():
+    """The upstream would be asked for another path than the route says."""
+    async with door() as d:
+        refusal = await refused(d, "GET /strip/a", token="Tr", door=PLAIN)
+
+        assert 421 == refusal.answer.status
+
+
+async def test_leave_is_given_for_no_other_route_than_the_engine_chose():
+    """It may read a path in another way, and has chosen the upstream already."""
+    async with door() as d:
+        refusal = await refused(d, "GET /api/a", token="Tr", route="public")
+        advice = await advised(d, "GET /api/a", token="Tr", route="api")
+
+        assert 421 == refusal.answer.status
+        assert isinstance(advice, Leave)
+
+
+async def test_who_waits_for_so_long_only_is_told_in_time():
+    """What could not be known is a 503; what is being learned is learned."""
+    async with door() as d:
+        d.facts.gate.clear()
+        refusal = await refused(d, "GET /locked/a", token="Tr", within=0.01)
+        d.facts.gate.set()
+
+        assert 503 == refusal.answer.status
+        assert (b"Retry-After", b"1") in refusal.answer.headers
+        assert Reason.PROVIDER_UNAVAILABLE == d.only().reason
+
+
 REFUSED = [
     ("GET /api/a", {}, 401, Reason.NO_CREDENTIALS),
     ("GET /admin/a", {"token": "Tr"}, 403, Reason.INSUFFICIENT_SCOPE),

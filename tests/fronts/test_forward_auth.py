@@ -231,7 +231,7 @@ async def test_envoys_method_and_path_are_the_requests_own(method):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nginx/", "/nginx?x", "/envoy", "/NGINX", "/traefik/a", "/envoyer/a"]
+    "path", ["/", "/nginx/", "/nginx?x", "/envoy", "/NGINX", "/caddy/a", "/envoyer/a"]
 )
 async def test_other_paths_are_no_doors(path):
     """Nor is anything asked there."""
@@ -278,3 +278,13 @@ async def test_no_answer_tells_which_library_serves_it():
             told = await asked.send(path, "Host: h")
 
             assert not [v for _, v in told.headers if re.search(b"(?i)aiohttp", v)]
+
+
+@pytest.mark.parametrize(("route", "status"), [("public", 200), ("api", 421)])
+async def test_traefik_names_the_route_it_has_chosen(route, status):
+    """Its own reading of the path may have led it elsewhere."""
+    path, _, own = question("traefik", "GET", "/public/a", "books.example")
+    async with door() as d, desk(d) as asked:
+        told = await asked.send(f"{path}/{route}", *own)
+
+        assert status == told.status

@@ -270,3 +270,13 @@ def test_a_socket_takes_nobody_before_somebody_listens():
             one.listen()
             with pytest.raises(OSError, match="in use"):
                 bind(place, alone=True)
+
+
+async def test_a_busy_port_of_envoys_door_is_told_before_anybody_starts(tmp_path):
+    """Every worker binds it by itself, and would share it with a stranger."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        listen = listening().rstrip().removesuffix("}") + f', authz_grpc: "{place}"}}\n'
+        async with parent(tmp_path, listen=listen) as told:
+            with pytest.raises(CannotListen, match=r"listen\.authz_grpc"):
+                await told.start()
