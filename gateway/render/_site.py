@@ -73,7 +73,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     `listen` is where the engine listens. It reaches the gateway at `authz` and
     `authz_grpc`, where it asks, and at `proxy`, where it hands over what it cannot do
     (None: no plain HTTP is spoken there). `told` are the headers that it takes from an
-    answer or else takes out, `blank` those that it always takes out.
+    answer or else takes out, `blank` those that it always takes out. `keeps` tells that
+    it may keep answers for as long as they say.
     """
 
     listen: Address
@@ -85,6 +86,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     told: tuple[str, ...]
     blank: tuple[str, ...]
     limits: WireLimits
+    keeps: bool = False
 
     @property
     def served(self) -> Mapping[str, UpstreamSettings]:
@@ -108,6 +110,13 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     def cross_origin(self) -> bool:
         """Tell whether pages of other origins may call."""
         return any(route.cors for route in self.routes)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Name the headers in which requests name a device that is judged."""
+        rules = (route.require.device for route in self.routes)
+        names = {rule.header for rule in rules if rule is not None and rule.header}
+        return tuple(sorted(map(canonical, names)))
 
     @property
     def by_query(self) -> tuple[str, ...]:
@@ -150,6 +159,7 @@ def survey(config: Config, *, listen: Address, gateway: str | None) -> Site:
         ),
         blank=tuple(sorted(map(canonical, _NEVER_TOLD))),
         limits=compile_limits(config),
+        keeps=config.decisions.max_age > 0,
     )
 
 

@@ -28,6 +28,7 @@ from gateway.values import UpstreamSettings
 _DECIDE: Final = "/.token-gateway/decide"
 _NOTHING: Final = "/.token-gateway/nothing"
 _AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
+_KEPT: Final = "/dev/shm/token-gateway-decisions"  # noqa: S108 -- made by nginx, 0700
 _ANSWER_BYTES: Final = "64k"
 """For an answer with a target of 8 KiB and as much of identity, and their lines."""
 
@@ -74,6 +75,7 @@ def render(site: Site) -> Mapping[str, str]:
         "proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Charset "
         "X-Accel-Limit-Rate;",
         "",
+        *_cache(site),
         block("upstream _gateway_authz", f"server {authz};", "keepalive 64;"),
         *_own_upstream(site),
         *(f"{_upstream(each)}" for each in site.served.values()),
@@ -122,6 +124,7 @@ def _server_lines(site: Site) -> Iterator[str]:
         "proxy_pass_request_body off;",
         'proxy_set_header Content-Length "";',
         *_question(),
+        *_keeping(site),
     )
     for name, hidden in (("challenged", "WWW-Authenticate"), ("refused", "")):
         yield block(
@@ -201,6 +204,28 @@ def _question() -> Iterator[str]:
     yield "proxy_read_timeout 10s;"
 
 
+def _cache(site: Site) -> Iterator[str]:
+    if site.keeps:
+        yield "# Tokens are in the keys of what is kept, so it is kept in memory alone, in"
+        yield "# a folder that nginx makes for itself (0700)."
+        yield (
+            f"proxy_cache_path {_KEPT} levels=1:2 keys_zone=decisions:8m max_size=64m "
+            "inactive=60s use_temp_path=off;"
+        )
+
+
+def _keeping(site: Site) -> Iterator[str]:
+    if site.keeps:
+        told = ("$http_authorization", "$http_referer")
+        devices = (f"$http_{_folded(name)}" for name in site.devices)
+        request = ("$scheme", "$request_method", "$http_host", "$request_uri")
+        key = "\\n".join((*request, *told, *devices))
+        yield "# Leave is kept for as long as it says (decisions.max_age), refusals never."
+        yield "# A line end parts what no header can hold one in."
+        yield "proxy_cache decisions;"
+        yield f'proxy_cache_key "{key}";'
+
+
 def _misdirected(site: Site) -> Iterator[str]:
     if site.proxy is not None:
         yield "# 421: what nginx must not serve by itself is handed over."
@@ -219,13 +244,14 @@ def _proxy(site: Site, upstream: UpstreamSettings) -> Iterator[str]:
     yield 'proxy_set_header Connection "";'
     yield "# Ours alone: what the answer does not have is empty, and not sent."
     for name in site.told:
-        yield f"proxy_set_header {name} {_variable(name)};"
+        yield f"proxy_set_header {name} {_variable(name, keeps=site.keeps)};"
     yield "# Never from a client."
     for name in site.blank:
         yield f'proxy_set_header {name} "";'
     yield from _forwarded()
     yield "proxy_hide_header X-Request-Id;"
-    yield "add_header X-Request-Id $gateway_x_request_id always;"
+    number = _variable("X-Request-Id", keeps=site.keeps)
+    yield f"add_header X-Request-Id {number} always;"
     if one_scheme(upstream) == "https":
         yield from _tls(upstream)
 
@@ -281,7 +307,10 @@ def _own_upstream(site: Site) -> Iterator[str]:
         yield block("map $gateway_tunnel $gateway_connection", '0 "";', "1 upgrade;")
 
 
-def _variable(name: str) -> str:
+def _variable(name: str, *, keeps: bool = False) -> str:
+    # An answer that was kept has the number of another request.
+    if keeps and name == "X-Request-Id":
+        return "$request_id"
     return f"$gateway_{_folded(name)}"
 
 

@@ -25,7 +25,9 @@ from tests.functional.harness import (
 )
 from tests.functional.lab import KEY, open_laboratory
 
-collect_ignore = [] if os.environ.get("ENGINES") else ["test_serving.py"]
+collect_ignore = (
+    [] if os.environ.get("ENGINES") else ["test_serving.py", "test_keeping.py"]
+)
 
 LISTEN = """
   authz: "127.0.0.1:{authz}"

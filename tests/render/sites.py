@@ -9,7 +9,7 @@ listen: {authz: "127.0.0.1:9092", authz_grpc: "127.0.0.1:9093", %(listen)s}
 providers:
   p:
     verify: [jwt]
-    jwt: {algorithms: [HS256], key: a-key-of-more-than-thirty-two-characters}
+    jwt: {algorithms: [HS256], key: a-key-of-more-than-thirty-two-characters, device_claim: dvc}
 upstreams:
   api: {%(upstream)s}
   other: {targets: ["http://127.0.0.1:8001"]}
@@ -17,6 +17,7 @@ routes:
   - {id: a, match: {host: a.example, path: "/a/**", methods: [GET]}, provider: p, upstream: api, %(route)s}
   - {id: token, match: {host: a.example, path: /token, methods: [POST]}, kind: oauth-token, provider: p, upstream: other}
   %(more)s
+%(rest)s
 """
 
 
@@ -26,9 +27,10 @@ def site(
     upstream: str = 'targets: ["http://127.0.0.1:8000"]',
     route: str = "",
     more: str = "",
+    rest: str = "",
     gateway: str | None = None,
 ) -> Site:
     """Survey a small configuration, changed here and there."""
-    told = {"listen": listen, "upstream": upstream, "route": route, "more": more}
-    config = loaded(TEXT % told).config
+    told = {"listen": listen, "upstream": upstream, "route": route}
+    config = loaded(TEXT % {**told, "more": more, "rest": rest}).config
     return survey(config, listen=Address("0.0.0.0", 8000), gateway=gateway)

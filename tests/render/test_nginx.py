@@ -79,3 +79,18 @@ def test_without_a_listener_to_take_over_nothing_is_handed_to_it():
 
     assert "@token_gateway" not in nginx.render(surveyed)["nginx.conf"]
     assert any("421" in each for each in nginx.warnings(surveyed))
+
+
+def test_decisions_are_kept_only_where_the_configuration_dares():
+    """In memory, under everything that they depend on."""
+    device = "provider: p, require: {device: {header: Device-Serial-Number}}"
+    more = f"- {{id: b, match: {{path: /b}}, upstream: api, {device}}}"
+    kept = conf(more=more, rest="decisions: {max_age: 5s}")
+
+    assert "proxy_cache" not in conf()
+    assert "proxy_cache_path /dev/shm/" in kept
+    assert (
+        r'proxy_cache_key "$scheme\n$request_method\n$http_host\n$request_uri\n'
+        r'$http_authorization\n$http_referer\n$http_device_serial_number";'
+    ) in kept
+    assert "proxy_set_header X-Request-Id $request_id;" in kept
