@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-routing chart deploy-test soak engines render proto lock clean
+.PHONY: help demo test check format bench bench-routing chart deploy-test coverage faults flood soak engines render proto lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ demo: $(BIN)/gateway  ## a gateway, a sandbox of three providers, and lines to p
 
 test: $(BIN)/pytest  ## every test; about nine minutes on two cores
 	$(BIN)/pytest
+
+coverage: $(BIN)/pytest  ## rules, gatekeeper and facts: every branch by its own tests
+	@COVERAGE_FILE=$$(mktemp -u) $(BIN)/python -m tests.own_coverage
 
 check: $(BIN)/pytest  ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
@@ -52,6 +55,12 @@ chart: $(BIN)/pytest  ## make what the chart has from elsewhere: its schema and 
 deploy-test: $(BIN)/pytest  ## the chart and the image, by real helm, buildah and bubblewrap
 	@tests/deploy/tools.sh
 	$(BIN)/pytest -m deploy tests/deploy
+
+faults: $(BIN)/pytest  ## every fault with real servers under load; FAULTS=words of one
+	@FAULTS="$(FAULTS)" $(BIN)/python -m tests.faults.faults
+
+flood: $(BIN)/pytest  ## a million invented tokens; FLOOD=count
+	@FLOOD=$(FLOOD) $(BIN)/python -m tests.faults.flood
 
 soak: $(BIN)/pytest  ## ten minutes of mixed load and faults; SOAK=seconds
 	@SOAK=$(SOAK) $(BIN)/python -m tests.soak.soak

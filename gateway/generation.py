@@ -380,7 +380,13 @@ class Generation:
 
 def _unknown_settings(config: Config) -> UnknownSettings:
     limit = config.limits.unknown_tokens
-    return UnknownSettings(burst=limit.burst, per_second=limit.per_minute / 60)
+    # So many may be asked about before the first is paid for.
+    at_once = [provider.questions.at_once for provider in config.providers.values()]
+    return UnknownSettings(
+        burst=limit.burst,
+        per_second=limit.per_minute / 60,
+        debt=max(at_once, default=0),
+    )
 
 
 def teachers(config: Config) -> Mapping[str, TokenEndpoint]:

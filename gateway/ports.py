@@ -141,7 +141,8 @@ class FlightLock(Protocol):
     async def take(self, key: str, owner: str) -> tuple[str, float]:
         """Take the lock, or tell who has it, and for how many seconds at most.
 
-        Nobody ("") has it while there is a word to be heard.
+        Nobody ("") has it while there is a word to be heard. After a failure it may
+        be taken all the same: `release` it then too.
         """
         ...
 

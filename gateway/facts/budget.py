@@ -8,7 +8,8 @@ address as an attacker keep what they have.
 
 Not reserved ahead: after a restart a partner's thousand good tokens are all unknown at
 once, and none of them may be refused. What an attacker asks at once beyond the budget
-is bounded by the cap on questions.
+is bounded by the cap on questions, and is a debt: it is paid off before he is heard
+again. (Forgiven, it would be had anew with each token that is gained.)
 
 An IPv6 client owns a /64, so that is its address (RFC 6177 §2). As many buckets are
 kept as are in use, to a bound; a forgotten one was the one not charged for longest.
@@ -28,10 +29,11 @@ ADDRESSES: Final = 65_536
 
 
 class UnknownSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bucket holds, and what it gains in a second."""
+    """What a bucket holds, what it gains in a second, and what it may owe at most."""
 
     burst: int = 600
     per_second: float = 10.0
+    debt: int = 32
 
 
 class UnknownTokens:
@@ -60,8 +62,9 @@ class UnknownTokens:
     def charge(self, address: str) -> None:
         """Have this client pay for one invalid token."""
         name = payer(address)
-        # Never deeper than empty: who stops is heard again after one token's time.
-        spent = min(self._spent_by(name) + 1, float(self._settings.burst))
+        # Bounded: who stops is heard again, however long he went on.
+        most = float(self._settings.burst + self._settings.debt)
+        spent = min(self._spent_by(name) + 1, most)
         self._spent[name] = (spent, self._clock.monotonic())
         self._spent.move_to_end(name)
         while len(self._spent) > self._addresses:

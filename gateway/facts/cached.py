@@ -150,10 +150,11 @@ class CachedFacts:
         oldest = self._clock.now() - max_age
         # Another flight may have landed since the caller's `recall`.
         knowledge = self._remembered(name, token)
-        if knowledge is not None and knowledge.obtained_at >= oldest:
+        if knowledge is not None and self._is_young(knowledge.obtained_at, oldest):
             return knowledge
         knowledge = await self._aboard(name, token, oldest, client)
-        if knowledge.obtained_at < oldest and knowledge.source is not Source.STALE:
+        young = self._is_young(knowledge.obtained_at, oldest)
+        if not young and knowledge.source is not Source.STALE:
             # The flight was another's, and content with an older word of the store.
             knowledge = await self._aboard(name, token, oldest, client)
         if knowledge.obtained_at < oldest and knowledge.source is Source.STALE:
@@ -351,8 +352,15 @@ class CachedFacts:
             return None
         return Knowledge(known.found, Source.STALE, known.obtained_at)
 
+    def _is_young(self, moment: float, oldest: float) -> bool:
+        """Tell whether a word of that moment will do for who wants none before `oldest`.
+
+        One from the future will not: some clock was set, and nobody knows its age.
+        """
+        return oldest == -inf or oldest <= moment <= self._clock.now()
+
     def _will_do(self, facts: TokenFacts, oldest: float) -> bool:
-        if facts.learned_at < oldest:
+        if not self._is_young(facts.learned_at, oldest):
             return False
         return self._belief(Knowledge(facts, Source.L2, facts.learned_at))[0] > 0
 

@@ -5,8 +5,8 @@ store*, where facts are, or *invalid*, which travels here alone and sealed, sinc
 store keeps no verdicts; or that the provider cannot be asked, which holds for a second
 for everybody, so that nobody queues up behind one who hangs.
 
-A lock that nobody releases runs out, and then the next one asks. Any trouble with the
-store, or too long a wait: whoever has it asks for himself. So in the worst case there
+A lock that nobody releases runs out, and then the next one asks. Who hears nothing of
+the store when he would take the lock acts as if he had it. Any other trouble with it, or too long a wait: whoever has it asks for himself. So in the worst case there
 is one question per process, as if this were not here.
 """
 
@@ -76,19 +76,25 @@ class SharedFlights:
     async def _word(self, key: str, owner: str) -> bytes:
         """Wait for our turn to ask, for somebody's word, or in vain."""
         until = self._clock.monotonic() + PATIENCE
-        try:
-            while self._clock.monotonic() < until:
+        while self._clock.monotonic() < until:
+            try:
                 holder, left = await self._lock.take(key, owner)
-                if holder == owner:
-                    return _OURS
-                if holder == FLIGHT_UNAVAILABLE:
-                    return _UNAVAILABLE
+            except StoreUnavailable:
+                self._events.cache("flight", "error")
+                # It may be taken though nobody heard so: it must be released.
+                return _OURS
+            if holder == owner:
+                return _OURS
+            if holder == FLIGHT_UNAVAILABLE:
+                return _UNAVAILABLE
+            try:
                 word = await self._lock.wait(key, left)
-                if word is not None:
-                    self._events.cache("flight", "hit")
-                    return word
-        except StoreUnavailable:
-            self._events.cache("flight", "error")
+            except StoreUnavailable:
+                self._events.cache("flight", "error")
+                break
+            if word is not None:
+                self._events.cache("flight", "hit")
+                return word
         return _NOBODY
 
     async def _lead(self, key: str, owner: str, token: str, ask: Ask) -> Knowledge:

@@ -9,10 +9,13 @@ command that waits, wakes everybody in turn, and finds at once what was told a m
 ago. Taking and releasing are scripts over both keys, which have one hash tag.
 
 Everything here fails as `StoreUnavailable`, soon, and then everybody asks for himself.
+A lock may have been taken though nobody heard so in time, and it would keep the others
+waiting to its end: what could not be released is released a moment later, with patience.
 Those who wait are on connections of their own: they never hold up those who do not.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -23,12 +26,16 @@ from gateway.errors import StoreUnavailable
 from gateway.ports import FLIGHT_UNAVAILABLE, Clock
 from gateway.stores._connect import Client
 from gateway.stores.redis import CONNECTIONS, DEADLINE, PATIENCE, REST, open_client
+from gateway.tasks import spawn
 
 LOCK: Final = 5.0
 """Seconds a lock lasts: a provider's usual deadline, a further try, and some more."""
 
 TOLD: Final = 1.0
 """Seconds for which what was found out can be heard, and *unavailable* holds."""
+
+LATER: Final = 0.25
+"""Seconds after which a lock that could not be released is released again, once."""
 
 SLACK: Final = 0.5
 """Seconds by which a server may be late to end a wait: it looks ten times a second."""
@@ -49,6 +56,9 @@ redis.call('del', KEYS[2])
 redis.call('rpush', KEYS[2], ARGV[2])
 return redis.call('pexpire', KEYS[2], ARGV[4])
 """
+
+# uvloop says RuntimeError of a connection that was reset while it idled.
+_FAILURES: Final = (RedisError, OSError, RuntimeError, TimeoutError)
 
 Result = TypeVar("Result")
 
@@ -73,6 +83,8 @@ class RedisFlightLock:
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._seats = asyncio.Semaphore(CONNECTIONS)
         self._rests_until = 0.0
+        self._perhaps_held: set[str] = set()
+        self._releasing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<RedisFlightLock of {self._lock:g} s>"
@@ -83,9 +95,14 @@ class RedisFlightLock:
         Nobody ("") has it while there is a word to be heard.
         """
         script = (_TAKE, 2, *_keys(key), owner, _milliseconds(self._lock))
-        holder, left = await self._within(
-            self._turns, self._deadline, lambda: _call(self._quick.eval(*script))
-        )
+
+        def send() -> Awaitable[Any]:
+            self._perhaps_held.add(owner)
+            return _call(self._quick.eval(*script))
+
+        holder, left = await self._within(self._turns, self._deadline, send)
+        if holder.decode() != owner:
+            self._perhaps_held.discard(owner)
         return holder.decode(), max(0, left) / 1000
 
     async def wait(self, key: str, seconds: float) -> bytes | None:
@@ -104,15 +121,37 @@ class RedisFlightLock:
     async def release(
         self, key: str, owner: str, word: bytes, *, unavailable: bool = False
     ) -> None:
-        """Tell those who wait, and let the next one ask; if the lock is still ours."""
+        """Tell those who wait, and let the next one ask; if the lock is still ours.
+
+        If it was taken and the store does not answer, that is tried once more, later.
+        """
         state = FLIGHT_UNAVAILABLE if unavailable else ""
         script = (_RELEASE, 2, *_keys(key), owner, word, state, _milliseconds(TOLD))
-        await self._within(
-            self._turns, self._deadline, lambda: _call(self._quick.eval(*script))
-        )
+        held = owner in self._perhaps_held
+        self._perhaps_held.discard(owner)
+        try:
+            await self._within(
+                self._turns, self._deadline, lambda: _call(self._quick.eval(*script))
+            )
+        except StoreUnavailable:
+            # Of more than that the store is not well enough to be told.
+            if held and len(self._releasing) < CONNECTIONS:
+                task = spawn(self._release_later(script), name="release a flight lock")
+                self._releasing.add(task)
+                task.add_done_callback(self._releasing.discard)
+            raise
+
+    async def _release_later(self, script: tuple[Any, ...]) -> None:
+        await asyncio.sleep(LATER)
+        # What cannot be told now either runs out.
+        with contextlib.suppress(*_FAILURES):
+            async with asyncio.timeout(PATIENCE):
+                await _call(self._patient.eval(*script))
 
     async def close(self) -> None:
         """Let go of every connection."""
+        for task in self._releasing:
+            task.cancel()
         await self._quick.aclose()
         await self._patient.aclose()
 
@@ -134,8 +173,7 @@ class RedisFlightLock:
                 raise StoreUnavailable("the store could not be reached a moment ago")
             async with asyncio.timeout(seconds):
                 return await command()
-        # uvloop says RuntimeError of a connection that was reset while it idled.
-        except (RedisError, OSError, RuntimeError, TimeoutError) as error:
+        except _FAILURES as error:
             self._rests_until = self._clock.monotonic() + REST
             told = f"the flight lock failed: {type(error).__name__}"
             raise StoreUnavailable(told) from error

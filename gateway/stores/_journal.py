@@ -29,6 +29,9 @@ NEWS: Final = 10_000
 
 _PAGE: Final = 100
 
+# uvloop says RuntimeError of a connection that was reset while it idled.
+_FAILURES: Final = (TimeoutError, OSError, RuntimeError, RedisError)
+
 # KEYS: book, news. ARGV: field, what stands there ("" for nothing), what shall, limit.
 _SWAP: Final = """
 local held = redis.call('HGET', KEYS[1], ARGV[1])
@@ -119,7 +122,7 @@ class RedisJournal:
                 told = await self._redis.info("memory")
         except ResponseError:
             return ""
-        except (TimeoutError, OSError, RedisError) as error:
+        except _FAILURES as error:
             raise _failure(error) from error
         # A cluster's nodes answer each for itself.
         nodes = told.values() if "maxmemory_policy" not in told else (told,)
@@ -137,7 +140,7 @@ class RedisJournal:
         try:
             async with asyncio.timeout(DEADLINE):
                 result = await command
-        except (TimeoutError, OSError, RedisError) as error:
+        except _FAILURES as error:
             raise _failure(error) from error
         # See `RedisStore`: the client's `asyncio.wait_for` loses cancellations.
         if task is not None and task.cancelling() > cancelled:

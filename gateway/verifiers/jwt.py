@@ -1,11 +1,7 @@
 """Check a JSON Web Token here, by its signature and its own statements. Floor 3.
 
 RFC 7519 and, with `require_typ: at+jwt`, RFC 9068; hardened as RFC 8725 asks. The
-key is given in configuration, or fetched as a JWK set: once, again when it has grown
-old, and again, at most once per cool-down for all callers together, when a token
-names a key that nobody knows. A fetch that fails leaves the last good set in force
-until `jwks_max_age`; a key that the provider withdrew stops working within `jwks_ttl`
-while the provider can be asked, and within `jwks_max_age` while it cannot.
+key is given in configuration, or fetched as a JWK set (`_keys`).
 
 What is not of JWT form is *not mine*. Whatever is of JWT form and wrong in any way is
 *invalid*; a token is never the cause of an exception. Keys that cannot be had are.
@@ -13,31 +9,27 @@ What is not of JWT form is *not mine*. Whatever is of JWT form and wrong in any 
 All durations are seconds.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, Literal, Protocol, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from gateway.config.fields import ClaimPath, Model, ReadableFile, SecretText
 from gateway.config.units import Duration, PositiveDuration, expected
 from gateway.errors import ProviderUnavailable
-from gateway.ports import Clock, ProviderHttp, Question, Verifier, VerifierContext
+from gateway.ports import ProviderHttp, Question, Verifier, VerifierContext
 from gateway.rules import claims, signatures, strict_json
 from gateway.rules.claims import ClaimError, Expected, Names
 from gateway.rules.endpoints import is_plain, secure_endpoint
 from gateway.rules.identities import identity
 from gateway.rules.signatures import AlgorithmName, Jws, KeySet, UnusableKey
 from gateway.rules.strict_json import Members, UnusableJson
-from gateway.tasks import spawn
 from gateway.values import Finding, Invalid, NotMine, Reason
 from gateway.verifiers import Endpoint
+from gateway.verifiers._keys import FetchedKeys, GivenKeys, Keys
 
 TOKEN_LIMIT: Final = 8 * 1024
 """Nothing longer is parsed (CVE-2026-48525 and its kin)."""
-
-_EMPTY_HANDED_PAUSE: Final = 1.0
-"""Between tries while there is no key at all: every request waits for one."""
 
 _DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 
@@ -73,7 +65,7 @@ class Settings(Model):
     timeout: Annotated[PositiveDuration, Field(le=30)] = 2.0
     """To fetch keys."""
     refetch_cooldown: Annotated[Duration, Field(ge=1)] = 30.0
-    """Between fetches that tokens with unknown keys cause."""
+    """Between fetches that tokens with unknown keys cause; another one hears 503."""
     jwks_ttl: PositiveDuration = 600.0
     """When fetched keys are fetched again."""
     jwks_max_age: PositiveDuration = 86_400.0
@@ -126,41 +118,25 @@ def knows(settings: Settings) -> frozenset[str]:
 
 def build(settings: Settings, context: VerifierContext) -> Verifier:
     """Make the verifier of one provider."""
-    keys: _Keys
+    keys: Keys
     if settings.given_keys is not None:
-        keys = _GivenKeys(settings.given_keys)
+        keys = GivenKeys(settings.given_keys)
     else:
-        keys = _FetchedKeys(settings, _fetcher(settings, context.http), context.clock)
+        keys = FetchedKeys(
+            _fetcher(settings, context.http),
+            context.clock,
+            ttl=settings.jwks_ttl,
+            max_age=settings.jwks_max_age,
+            cooldown=settings.refetch_cooldown,
+        )
     return _JwtVerifier(settings, context, keys)
-
-
-class _Keys(Protocol):
-    """Where the keys come from."""
-
-    @property
-    def count(self) -> int:
-        """Count the keys in force."""
-        ...
-
-    @property
-    def fetched_at(self) -> float | None:
-        """Tell when (Unix time) they were fetched, if ever they were."""
-        ...
-
-    async def current(self) -> KeySet:
-        """Give the keys in force, or raise `ProviderUnavailable`."""
-        ...
-
-    async def newest(self) -> KeySet:
-        """Give the newest keys there are, or raise `ProviderUnavailable`."""
-        ...
 
 
 class _JwtVerifier:
     """Keeps the promise `Verifier` for the JWTs of one provider."""
 
     def __init__(
-        self, settings: Settings, context: VerifierContext, keys: _Keys
+        self, settings: Settings, context: VerifierContext, keys: Keys
     ) -> None:
         self._context = context
         self._keys = keys
@@ -210,7 +186,7 @@ class _JwtVerifier:
         jws = signatures.read(token)
         if jws is None:
             return NotMine()
-        if not self._is_acceptable(jws) or not await self._is_proven(jws):
+        if not self._is_acceptable(jws) or not await self._keys.prove(jws):
             return Invalid(Reason.BAD_SIGNATURE)
         return self._judge(jws, now)
 
@@ -222,7 +198,7 @@ class _JwtVerifier:
         jws = signatures.read(token) if len(token) <= TOKEN_LIMIT else None
         if jws is None or not self._is_acceptable(jws):
             return None
-        return jws if await self._is_proven(jws) else None
+        return jws if await self._keys.prove(jws) else None
 
     def _is_acceptable(self, jws: Jws) -> bool:
         """Look at the header, which only selects: nothing in it is believed yet."""
@@ -236,14 +212,6 @@ class _JwtVerifier:
             and "crit" not in header
             and "b64" not in header
         )
-
-    async def _is_proven(self, jws: Jws) -> bool:
-        keys = await self._keys.current()
-        if keys.proves(jws):
-            return True
-        if keys.names(jws.header.get("kid")):
-            return False
-        return (await self._keys.newest()).proves(jws)
 
     def _judge(self, jws: Jws, now: float) -> Finding:
         if self._type is not None and _media_type(jws.header.get("typ")) != self._type:
@@ -286,103 +254,6 @@ class _JwtVerifier:
             session_id=found.session_id,
             issued_at=found.issued_at,
         )
-
-
-class _GivenKeys:
-    """Keys that stand in configuration."""
-
-    fetched_at = None
-
-    def __init__(self, keys: KeySet) -> None:
-        self._keys = keys
-        self.count = len(keys.keys)
-
-    async def current(self) -> KeySet:
-        """Give the keys."""
-        return self._keys
-
-    async def newest(self) -> KeySet:
-        """Give the same keys: only a reload brings others."""
-        return self._keys
-
-
-class _FetchedKeys:
-    """Keys that the provider publishes, fetched by one flight at a time."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        fetch: Callable[[], Awaitable[KeySet]],
-        clock: Clock,
-    ) -> None:
-        self._fetch = fetch
-        self._clock = clock
-        self._ttl = settings.jwks_ttl
-        self._max_age = settings.jwks_max_age
-        self._cooldown = settings.refetch_cooldown
-        self._keys: KeySet | None = None
-        self._fetched_at = 0.0
-        self.fetched_at: float | None = None
-        self._rest_until = 0.0
-        self._failed = False
-        self._flight: asyncio.Task[None] | None = None
-
-    async def current(self) -> KeySet:
-        """Give the keys in force; an old set is renewed behind the caller's back."""
-        if self._in_force() is None:
-            await self._refetch()
-        elif self._age() > self._ttl:
-            self._take_off()
-        keys = self._in_force()
-        if keys is None:
-            msg = "the provider's keys cannot be had"
-            raise ProviderUnavailable(msg)
-        return keys
-
-    @property
-    def count(self) -> int:
-        """Count the keys in force."""
-        keys = self._in_force()
-        return 0 if keys is None else len(keys.keys)
-
-    async def newest(self) -> KeySet:
-        """Fetch again, unless that was done just now."""
-        await self._refetch()
-        keys = self._in_force()
-        if keys is None or self._failed:
-            msg = "the provider's newest keys cannot be had"
-            raise ProviderUnavailable(msg)
-        return keys
-
-    def _in_force(self) -> KeySet | None:
-        return self._keys if self._age() <= self._max_age else None
-
-    def _age(self) -> float:
-        return self._clock.monotonic() - self._fetched_at
-
-    async def _refetch(self) -> None:
-        """Join the flight, or start it; a caller that leaves does not end it."""
-        flight = self._take_off()
-        if flight is not None:
-            await asyncio.shield(flight)
-
-    def _take_off(self) -> asyncio.Task[None] | None:
-        if self._flight is None and self._clock.monotonic() >= self._rest_until:
-            self._flight = spawn(self._fly(), name="fetch keys")
-        return self._flight
-
-    async def _fly(self) -> None:
-        try:
-            self._keys = await self._fetch()
-            self._fetched_at = self._clock.monotonic()
-            self.fetched_at = self._clock.now()
-            self._failed = False
-        except ProviderUnavailable:
-            self._failed = True
-        finally:
-            rest = _EMPTY_HANDED_PAUSE if self._in_force() is None else self._cooldown
-            self._rest_until = self._clock.monotonic() + rest
-            self._flight = None
 
 
 def _fetcher(settings: Settings, http: ProviderHttp) -> Callable[[], Awaitable[KeySet]]:

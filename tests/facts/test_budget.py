@@ -7,7 +7,7 @@ from tests.fakes import Clock
 
 ADA = "192.0.2.1"
 BEN = "192.0.2.2"
-FEW = UnknownSettings(burst=3, per_second=0.5)
+FEW = UnknownSettings(burst=3, per_second=0.5, debt=2)
 
 
 @pytest.fixture
@@ -43,12 +43,21 @@ def test_nobody_pays_for_another(budget):
     assert 0 == budget.wait(BEN)
 
 
+def test_what_was_under_way_is_paid_for_too(budget, clock):
+    """Else a crowd of questions would be had for each token that is gained."""
+    charge(budget, ADA, 4)
+
+    assert 4 == budget.wait(ADA)
+    clock.advance(4)
+    assert 0 == budget.wait(ADA)
+
+
 def test_debts_do_not_grow(budget, clock):
-    """What was under way may overshoot; who stops is heard again all the same."""
+    """Whoever stops is heard again, however long he went on."""
     charge(budget, ADA, 100)
 
-    assert 2 == budget.wait(ADA)
-    clock.advance(6)
+    assert 6 == budget.wait(ADA)
+    clock.advance(10)
     charge(budget, ADA, 2)
     assert 0 == budget.wait(ADA)
 
@@ -69,7 +78,7 @@ def test_the_number_of_buckets_is_bounded(clock):
     charge(budget, ADA, 1)
     charge(budget, "192.0.2.3", 3)
 
-    assert [2, 0, 2] == [budget.wait(each) for each in (ADA, BEN, "192.0.2.3")]
+    assert [4, 0, 2] == [budget.wait(each) for each in (ADA, BEN, "192.0.2.3")]
     assert "<UnknownTokens: 2 addresses>" == repr(budget)
 
 
@@ -103,3 +112,20 @@ def test_no_more_than_the_budget_is_ever_asked(pauses):
             budget.charge(ADA)
             asked += 1
         assert asked <= FEW.burst + FEW.per_second * (clock.monotonic() - began) + 1e-6
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 3)), max_size=60))
+def test_nor_by_asking_many_at_once(crowds):
+    """Over any time: those under way at one moment, once, come on top of it."""
+    clock = Clock()
+    began = clock.monotonic()
+    budget = UnknownTokens(FEW, clock)
+    asked = 0
+    for pause, crowd in crowds:
+        clock.advance(pause)
+        if not budget.wait(ADA):
+            # All of them are let through before the first answer comes.
+            charge(budget, ADA, crowd)
+            asked += crowd
+        gained = FEW.per_second * (clock.monotonic() - began)
+        assert asked <= FEW.burst + FEW.debt + gained + 1e-6

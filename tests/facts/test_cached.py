@@ -788,6 +788,27 @@ def test_whatever_happens_nothing_old_expired_or_forgotten_is_believed(moves):
     asyncio.run(happen())
 
 
+async def test_a_word_from_the_future_is_not_young(house, clock):
+    """A clock was set back: who wants a recent word has the provider asked again."""
+    facts = house.facts()
+    await facts.learn("t")
+    clock.step(-30)
+
+    assert clock.now() == (await facts.learn("t", max_age=20.0)).obtained_at
+    assert 2 == house.questions
+
+
+async def test_a_word_of_a_clock_ahead_is_young_for_nobody_who_asks(house, clock):
+    """Of another process, by half a second: believed, but its age is not known."""
+    here, there = house.facts(), house.facts()
+    clock.step(0.5)
+    await there.learn("t")
+    clock.step(-0.5)
+
+    assert Source.PROVIDER is (await here.learn("t", max_age=20.0)).source
+    assert 2 == house.questions
+
+
 # ------------------------------------------------------------------- refreshing
 
 
@@ -893,6 +914,23 @@ async def test_a_refresh_takes_what_another_process_learned_meanwhile(house, clo
 
     assert 2 == house.questions
     assert clock.now() - 12 == here.recall("t").obtained_at
+
+
+async def test_what_is_being_asked_already_is_not_refreshed(house, clock):
+    """Somebody wants it more recent: his answer will do."""
+    facts = house.facts(refresh_ahead=10.0)
+    await facts.learn("t")
+    clock.advance(40)
+    house.oracle.gate.clear()
+    asking = asyncio.gather(facts.learn("t", max_age=5.0))
+    await settled()
+    clock.advance(11)
+    assert facts.recall("t") is not None
+    house.oracle.gate.set()
+    await asking
+
+    assert 2 == house.questions
+    assert 0 == house.tally.counts["cache", "l1", "refresh"]
 
 
 async def test_where_nobody_is_asked_nothing_is_refreshed(house, clock):

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from gateway.errors import ProviderUnavailable
+from gateway.errors import ProviderUnavailable, StoreUnavailable
 from gateway.facts.fingerprints import Fingerprint, Kind
 from gateway.facts.flight import PATIENCE, SharedFlights
 from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
@@ -192,12 +192,42 @@ async def test_patience_ends(process, tower, clock):
 
 
 async def test_without_a_store_everybody_asks_for_himself(process, other, tower):
-    """Counted; nobody waits."""
+    """Nobody waits; neither the lock's taking nor its release was heard of: counted."""
     tower.fails = True
 
     one, two = await asyncio.gather(process.learn(), other.learn())
     assert (ADA, ADA) == (one, two)
+    assert {("cache", "flight", "error"): 2} == process.tally.counts
+
+
+async def test_a_lock_that_was_taken_unheard_is_released(process, other, tower):
+    """Else the others would wait for its end."""
+    take = tower.take
+
+    async def take_unheard(key: str, owner: str) -> tuple[str, float]:
+        await take(key, owner)
+        raise StoreUnavailable("too late")
+
+    tower.take = take_unheard
+    assert ADA == await process.learn()
+    tower.take = take
+
+    assert {} == tower.holders
+    assert [(b"+", False)] == tower.told
+
+
+async def test_a_store_lost_while_waiting_is_a_question_of_ones_own(process, tower):
+    """Whoever has the lock keeps it."""
+    tower.hold(KEY)
+    learning = asyncio.gather(process.learn())
+    await asyncio.sleep(0)
+    tower.fails = True
+    tower.changed.set()
+
+    (learned,) = await learning
+    assert ADA == learned
     assert {("cache", "flight", "error"): 1} == process.tally.counts
+    assert {KEY: "another"} == tower.holders
 
 
 async def test_a_store_lost_while_asking_costs_nothing(process, tower):

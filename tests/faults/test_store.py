@@ -198,3 +198,25 @@ async def test_no_answer_of_the_store_reaches_another(
                     stage.app.store._rests_until = 0.0  # type: ignore[attr-defined]
             await eventually(lambda: stage.quiet)
             assert hits(stage) > 3
+
+
+async def test_marks_are_heard_of_after_any_number_of_resets(
+    tmp_path, elsewhere, provider, back, valkey
+):
+    """While a connection idles, too: uvloop has an error of its own for that."""
+    async with faulty(valkey.port) as network:
+        url = f"redis://127.0.0.1:{network.port}"
+        async with (
+            keeping(valkey.url, provider, back, elsewhere) as other,
+            keeping(url, provider, back, tmp_path) as stage,
+        ):
+            for number in range(40):
+                await asyncio.sleep(number / 2000)
+                network.reset_all()
+            token = "T-revoked-elsewhere"
+            assert await is_served(stage, token) < SOON
+            await other.app.marks.add(other.app.marks.mark_token("idp", token))
+
+            await eventually(
+                lambda: stage.app.marks.covers("idp", token, None), within=5
+            )

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 import pytest
 from aiohttp import web
 
+from tests.faults.crew import Pass
+from tests.faults.crowd import interleaved
 from tests.functional.harness import bearer, eventually, head, running
 from tests.stores.servers import serving
 
@@ -60,7 +62,7 @@ class Issuer:
         if not token.startswith("good"):
             return web.json_response({"active": False})
         return web.json_response(
-            {"active": True, "sub": "ada", "exp": int(time.time()) + 300}  # noqa: TID251 -- for a process with the real clock
+            {"active": True, "sub": token, "exp": int(time.time()) + 300}  # noqa: TID251 -- for a process with the real clock
         )
 
 
@@ -140,6 +142,23 @@ async def test_a_cold_token_is_one_question_of_all_processes(backstage, issuer, 
 
     assert {200: PROCESSES * EACH} == statuses
     assert 1 == issuer.asked["good-cold"]
+
+
+async def test_users_are_themselves_at_every_process(fleet, lab):
+    """500 of them, in any order; `make faults` does it with 10,000."""
+    bearers = [Pass(f"good-user-{number}", f"user-{number}") for number in range(500)]
+    lab.requests.clear()
+    heard = await interleaved([each.ports.proxy for each in fleet], bearers)
+
+    assert ({200: 2 * len(bearers)}, {}) == (heard.statuses, heard.lost)
+    told = Counter(
+        (target, value)
+        for target, lines, _ in lab.requests
+        for name, value in lines
+        if name.lower() == b"x-auth-subject"
+    )
+    expected = {(f"/of/{each.subject}", each.token.encode()): 2 for each in bearers}
+    assert expected == told
 
 
 async def test_a_bad_token_is_one_question_too(backstage, issuer, fleet):

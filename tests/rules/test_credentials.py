@@ -1,6 +1,7 @@
 import re
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +74,17 @@ def test_a_bearer_token_is_found(value):
 def test_another_scheme_is_no_credentials(value):
     """Not ours to judge; it is stripped on the way to the upstream."""
     assert found(HEADER_ONLY, bearer(value)) is None
+
+
+def test_what_was_read_once_is_known_by_its_note():
+    """A kept-alive client repeats its lines: nobody reads them again."""
+    first = head("GET", b"/", bearer(b"Bearer T.1"))
+    find_credentials(first, HEADER_ONLY)
+    again = msgspec.structs.replace(first, headers=[], notes=first.notes)
+
+    told = find_credentials(again, HEADER_ONLY)
+    assert isinstance(told, Credentials)
+    assert "T.1" == told.token
 
 
 def test_no_header_is_no_credentials():

@@ -143,3 +143,8 @@ def test_what_an_engine_forwards_is_what_we_would_have(headers):
     assert [header for header in ours if header[0] not in hops] == forwarded(
         told, headers
     )
+
+
+def test_its_looks_tell_how_much_it_replaces():
+    """For a log line."""
+    assert f"<EngineHeaders: {len(ENGINES.replaced)} names>" == repr(ENGINES)

@@ -134,6 +134,17 @@ def test_methods_share_a_path():
     assert "write" == found(routes, b"/a", "DELETE")
 
 
+def test_what_is_found_twice_is_found_the_same():
+    """A path that was asked for before is remembered, with its host and method."""
+    table = Routes([route("/a", "GET"), route("/a", "POST", id="posted")])
+    told = [
+        [getattr(table.find(head(method, b"/a")), "id", None) for _ in range(2)]
+        for method in ("GET", "POST", "PUT")
+    ]
+
+    assert [["/a", "/a"], ["posted", "posted"], [None, None]] == told
+
+
 def test_get_implies_head_unless_head_is_named():
     """An own HEAD route wins over the implied one, whatever the order."""
     get, other = route("/a", "GET", id="get"), route("/a", "HEAD", id="head")

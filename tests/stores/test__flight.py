@@ -8,6 +8,7 @@ from gateway.errors import StoreUnavailable
 from gateway.ports import FLIGHT_UNAVAILABLE
 from gateway.stores._flight import LOCK, RedisFlightLock, open_flight_lock
 from gateway.stores.redis import CONNECTIONS
+from gateway.tasks import running
 from tests.stores.groups import cluster
 from tests.stores.servers import ENGINES, Server, serving
 
@@ -183,6 +184,36 @@ async def test_a_server_that_hangs_costs_a_deadline(clock):
             await everything_fails(lock)
             assert time.monotonic() - began < 0.5
             server.go_on()
+
+
+async def test_a_lock_taken_unheard_is_released_a_moment_later(clock):
+    """The server did what it was told, too late to say so: nobody waits for the end."""
+    with serving("valkey") as server:
+        async with lock_at(server, clock) as one, lock_at(server, clock) as other:
+            await other.take(KEY + "ef", "b")
+            await one.take(KEY + "ef", "a")
+            server.stop()
+            with pytest.raises(StoreUnavailable):
+                await one.take(KEY, "a")
+            with pytest.raises(StoreUnavailable):
+                await one.release(KEY, "a", b"+")
+            server.go_on()
+            began = time.monotonic()
+            assert "a" == (await other.take(KEY, "b"))[0]
+
+            assert b"+" == await other.wait(KEY, LOCK)
+            assert time.monotonic() - began < 2
+
+
+async def test_what_was_never_taken_is_not_released_later(clock):
+    """A store that is away is told nothing when it is back."""
+    with serving("valkey") as server:
+        async with lock_at(server, clock) as lock:
+            server.kill()
+            with pytest.raises(StoreUnavailable):
+                await lock.release(KEY, "a", b"+")
+
+            assert not [task for task in running() if "release" in task.get_name()]
 
 
 async def test_a_key_of_another_type_is_a_failure(pair, server):
