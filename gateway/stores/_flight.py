@@ -19,7 +19,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from gateway.config.store import NOTHING_MORE, StoreAccess
 from gateway.errors import StoreUnavailable
@@ -100,10 +100,14 @@ class RedisFlightLock:
             self._perhaps_held.add(owner)
             return _call(self._quick.eval(*script))
 
-        holder, left = await self._within(self._turns, self._deadline, send)
-        if holder.decode() != owner:
+        raw, left = await self._within(self._turns, self._deadline, send)
+        holder = raw.decode("ascii", "replace")
+        if holder != owner:
             self._perhaps_held.discard(owner)
-        return holder.decode(), max(0, left) / 1000
+        if not 0 <= left <= 1000 * max(self._lock, TOLD):
+            # Nobody of us made it, so nobody will end it.
+            raise StoreUnavailable("the flight lock is somebody else's")
+        return holder, left / 1000
 
     async def wait(self, key: str, seconds: float) -> bytes | None:
         """Wait for the owner's word; None: there was none in time."""
@@ -174,7 +178,9 @@ class RedisFlightLock:
             async with asyncio.timeout(seconds):
                 return await command()
         except _FAILURES as error:
-            self._rests_until = self._clock.monotonic() + REST
+            # To hear *no* takes no time: that was no sign of the server being away.
+            if not isinstance(error, ResponseError):
+                self._rests_until = self._clock.monotonic() + REST
             told = f"the flight lock failed: {type(error).__name__}"
             raise StoreUnavailable(told) from error
         finally:

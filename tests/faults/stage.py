@@ -122,7 +122,7 @@ class Stage:
             self.app.front
             or self.app.reception.in_flight
             or self.busy
-            or self.tasks() - {"watch-store", "follow-marks", "read-marks"}
+            or self.tasks() - {"watch-store", "follow-marks", "read-marks", "pulse"}
         )
 
     def tasks(self) -> set[str]:

@@ -3,6 +3,7 @@ import time
 from contextlib import asynccontextmanager
 
 import pytest
+from redis import Redis
 
 from gateway.errors import StoreUnavailable
 from gateway.ports import FLIGHT_UNAVAILABLE
@@ -222,6 +223,26 @@ async def test_a_key_of_another_type_is_a_failure(pair, server):
 
     with pytest.raises(StoreUnavailable, match="ResponseError"):
         await pair[0].take(KEY, "a")
+    assert ("a", LOCK) == await pair[0].take(KEY + "ef", "a")
+
+
+@pytest.mark.parametrize("life", [(), ("PX", "60000")])
+async def test_a_lock_that_none_of_us_made_is_not_waited_for(pair, server, life):
+    """Garbage, for ever or longer than any lock of ours lasts."""
+    server.say("SET", "gateway:1:flight:{0123abcd}:lock", "noise", *life)
+
+    with pytest.raises(StoreUnavailable, match="somebody else's"):
+        await pair[0].take(KEY, "a")
+
+
+async def test_a_lock_of_noise_runs_out(pair, server):
+    """Its holder need not be text."""
+    with Redis(port=server.port) as store:
+        store.set("gateway:1:flight:{0123abcd}:lock", b"\xff\xfe", px=1000)
+
+    holder, left = await pair[0].take(KEY, "a")
+    assert "a" != holder
+    assert 0 < left <= 1
 
 
 async def test_its_looks_tell_no_url(pair):
