@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-routing chart deploy-test coverage faults flood soak engines render proto lock clean
+.PHONY: help demo test check format bench bench-routing chart deploy-test ui-test coverage faults flood soak engines render proto lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,13 @@ faults: $(BIN)/pytest  ## every fault with real servers under load; FAULTS=words
 
 flood: $(BIN)/pytest  ## a million invented tokens; FLOOD=count
 	@FLOOD=$(FLOOD) $(BIN)/python -m tests.faults.flood
+
+$(VENV)/.ui: $(BIN)/pytest
+	$(PIP) --editable '.[dev,ui]'
+	@touch $@
+
+ui-test: $(VENV)/.ui  ## the console in a real browser, and its API by schemathesis
+	$(BIN)/pytest -m ui tests/ui
 
 soak: $(BIN)/pytest  ## ten minutes of mixed load and faults; SOAK=seconds
 	@SOAK=$(SOAK) $(BIN)/python -m tests.soak.soak

@@ -98,10 +98,11 @@ _WRITE: Final = (400, 401, 403, 408, 413, 415, 421, 503)
 
 
 @cache
-def openapi() -> dict[str, Any]:
-    """Give the description."""
+def openapi(providers: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Give the description; `providers` are those whose tokens can be revoked."""
     template = "#/components/schemas/{name}"
     _, schemas = msgspec.json.schema_components(_TYPES, ref_template=template)
+    _tell_of_revoking(schemas[RevokeBody.__name__], providers)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -123,6 +124,32 @@ def openapi() -> dict[str, Any]:
             },
         },
     }
+
+
+def _tell_of_revoking(schema: dict[str, Any], providers: tuple[str, ...]) -> None:
+    """Say what the type does not: one of the providers, and exactly one thing."""
+    if providers:
+        schema["properties"]["provider"]["enum"] = list(providers)
+    names = [name for name in schema["properties"] if name not in ("provider", "all")]
+    choices = [
+        {
+            "required": [name],
+            "properties": {
+                **{other: {"type": "null"} for other in names},
+                name: {"type": "string"},
+                "all": {"const": False},
+            },
+        }
+        for name in names
+    ]
+    everything = {
+        "required": ["all"],
+        "properties": {
+            **{other: {"type": "null"} for other in names},
+            "all": {"const": True},
+        },
+    }
+    schema["oneOf"] = [*choices, everything]
 
 
 def _paths() -> dict[str, Any]:

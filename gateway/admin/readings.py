@@ -126,6 +126,8 @@ async def _overview(request: web.Request) -> web.Response:
 
 async def _routes(request: web.Request) -> web.Response:
     known(request.query, "q")
+    if len(request.query.get("q", "")) > _LONGEST:
+        raise _unusable(f"texts of at most {_LONGEST} characters")
     return as_json(
         {"routes": await route_rows(request.app, request.query.get("q", ""))}
     )
@@ -152,7 +154,7 @@ async def _config(request: web.Request) -> web.Response:
 
 async def _openapi(request: web.Request) -> web.Response:
     known(request.query)
-    return as_json(openapi())
+    return as_json(openapi(request.app[CONSOLE].settled().providers))
 
 
 def _number(query: Mapping[str, str], name: str, default: float) -> float:

@@ -28,3 +28,13 @@ def test_every_answer_is_worded():
         for operation in methods.values():
             assert {"401", "403", "421", "503"} <= operation["responses"].keys()
             assert all(each["description"] for each in operation["responses"].values())
+
+
+def test_exactly_one_thing_is_revoked_of_a_known_provider():
+    """What the types cannot say is said beside them."""
+    body = openapi(("melon", "nugu"))["components"]["schemas"]["RevokeBody"]
+
+    assert ["melon", "nugu"] == body["properties"]["provider"]["enum"]
+    assert [["token"], ["token_id"], ["subject"], ["client"], ["session"], ["all"]] == [
+        choice["required"] for choice in body["oneOf"]
+    ]

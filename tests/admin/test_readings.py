@@ -82,6 +82,7 @@ async def test_a_filter_is_applied(anybody):
         f"recent?client={'x' * 257}",
         "overview?q=1",
         "routes?x=1",
+        f"routes?q={'x' * 257}",
         "config?all=1",
         "openapi.json?x=1",
     ],
