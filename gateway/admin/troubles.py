@@ -87,7 +87,7 @@ def _store(store: StorePicture) -> Iterable[Trouble]:
         yield Trouble(
             "bad",
             "Revocations have been unheard of for too long",
-            "Routes with `revocation: strict` answer 503; the others go on by what is"
+            "Routes with revocation: strict answer 503; the others go on by what is"
             " known here. Bring the store back.",
         )
     elif store.blind:
@@ -100,7 +100,7 @@ def _store(store: StorePicture) -> Iterable[Trouble]:
         yield Trouble(
             "warn",
             "The store may forget revocations",
-            "Set its `maxmemory-policy` to `noeviction`.",
+            "Set its maxmemory-policy to noeviction.",
         )
 
 
@@ -112,7 +112,7 @@ def _providers(providers: Iterable[ProviderView]) -> Iterable[Trouble]:
                 "bad",
                 f"Provider {name} is left alone after many failures",
                 f"Tokens that are not known yet get 503. Lately: {failed or 'nothing'}."
-                " `gateway doctor` tells more.",
+                " gateway doctor tells more.",
             )
         elif each.failures:
             yield Trouble(
