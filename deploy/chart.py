@@ -70,6 +70,7 @@ REFINED: Final[Mapping[str, Schema]] = {
     "image.pullSecrets": {"type": "array", "items": {"type": "string"}},
     "config": {"$ref": "#/$defs/config"},
     "configFiles": _FILES,
+    "rolloutOnChange": {"enum": ["needed", "always", "never"]},
     "secrets.existingSecret": {"type": "string", "minLength": 1},
     "secrets.keys": {**_FILES, "minProperties": 1},
     "secrets.more": {

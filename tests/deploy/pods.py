@@ -11,6 +11,7 @@ import base64
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -137,6 +138,17 @@ class Volumes:
             if not {"configMap", "projected"}.isdisjoint(volume)
         }
 
+    def change(self, name: str, file: str, text: str) -> None:
+        """Give a file of a ConfigMap another text, in the one step that kubelet takes."""
+        place = self.places[name]
+        current = place / (place / "..data").readlink()
+        other = place / f"{current.name}_"
+        shutil.copytree(current, other)
+        (other / file).write_text(text)
+        (place / "..data_tmp").symlink_to(other.name)
+        (place / "..data_tmp").rename(place / "..data")
+        shutil.rmtree(current)
+
     def _laid_out(self, volume: Object) -> Path:
         place: Path = self._folder / volume["name"]
         inside = place / "..2026_11_29"
@@ -230,6 +242,7 @@ class Pod(Gateway):
         folder: Path,
     ) -> None:
         self.spec = pod
+        self.volumes = volumes
         self.container = container
         named = ports(container)
         self._ports = named

@@ -291,15 +291,39 @@ def test_every_kind_of_redis(helm, name, url):
     assert store["password"].startswith(f"${{file:{FILES}/")
 
 
-def test_new_configuration_rolls_out(helm):
-    """The pods' annotation changes with it, and with nothing else."""
-    notes = [
-        helm.template(*values).one("Deployment")["spec"]["template"]["metadata"]
-        for values in ((), ("replicas=3",), ("config.log.level=debug",))
-    ]
-    sums = [each["annotations"]["checksum/token-gateway-config"] for each in notes]
+def checksum(helm: Helm, *values: str) -> str | None:
+    """Give the annotation that makes a Deployment replace its pods."""
+    deployment = helm.template(ci("minimal"), *values).one("Deployment")
+    notes = deployment["spec"]["template"]["metadata"]["annotations"]
+    found: str | None = notes.get("checksum/token-gateway-config")
+    return found
 
-    assert sums[0] == sums[1] != sums[2]
+
+def test_pods_are_replaced_for_what_they_do_not_take_up(helm):
+    """By default for `listen` and `workers`; the rest is taken up live."""
+    before = checksum(helm)
+
+    assert before == checksum(helm, "replicas=3", "config.log.level=debug")
+    assert before != checksum(helm, "config.listen.status=0.0.0.0:9099")
+    assert before != checksum(helm, "config.workers=2")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["rolloutOnChange=always"],
+        ["config.reload.watch=0s"],
+    ],
+    ids=lambda values: values[0],
+)
+def test_pods_are_replaced_for_everything(helm, values):
+    """Where nothing is taken up, or by wish."""
+    assert checksum(helm, *values) != checksum(helm, *values, "config.log.level=debug")
+
+
+def test_pods_are_never_replaced_by_wish(helm):
+    """Somebody else sees to it."""
+    assert checksum(helm, "rolloutOnChange=never") is None
 
 
 # ---------------------------------------------------------------------------- pods
@@ -409,6 +433,25 @@ def test_clients_never_come_to_the_metrics(helm):
         status["clusterIP"],
         status["ports"][0]["targetPort"],
     )
+
+
+def test_the_listener_for_decisions_is_opened_where_it_is_configured(helm):
+    """For proxies that ask; on loopback it is for the same pod alone."""
+    asked, own = (
+        helm.template(f"config.listen.authz={address}:9092")
+        for address in ("0.0.0.0", "127.0.0.1")
+    )
+    doors = [
+        port["port"]
+        for rule in asked.one("NetworkPolicy")["spec"]["ingress"]
+        for port in rule["ports"]
+    ]
+
+    assert 9092 == ports(asked.pod()["containers"][0])["gw-authz"]
+    assert 9092 == asked.one("Service", "token-gateway")["spec"]["ports"][1]["port"]
+    assert [8080, 9092, 9090] == doors
+    assert "gw-authz" not in ports(own.pod()["containers"][0])
+    assert 1 == len(own.one("Service", "token-gateway")["spec"]["ports"])
 
 
 def test_selectors_find_the_pods(helm):

@@ -26,6 +26,7 @@ from tests.functional.harness import (
     Backstage,
     bearer,
     connect,
+    eventually,
     free_ports,
     head,
     read_answer,
@@ -376,6 +377,23 @@ def test_a_sidecar_in_the_pod_of_an_application(image, orders, tmp_path):
     assert "Always" == container["restartPolicy"]
     assert 401 == refused.status
     assert 0 == code
+
+
+def test_a_pod_takes_up_another_configuration(pod):
+    """Kubelet swaps what is mounted; the pod that is there serves by it."""
+    running = pod("config.reload.watch=100ms")
+    running.start()
+    before = running.ask("GET", "/")
+    name = running.container["volumeMounts"][0]["name"]
+    text = (running.volumes.places[name] / "gateway.yaml").read_text()
+    route = "\n- {id: front, match: {path: /}, access: public, upstream: all}\n"
+    running.volumes.change(
+        name, "gateway.yaml", text.replace("\nroutes:\n", f"\nroutes:{route}")
+    )
+    eventually(lambda: running.ask("GET", "/").status == 200)
+
+    assert 404 == before.status
+    assert running.process.poll() is None
 
 
 def test_a_mistake_in_the_configuration_is_in_the_pods_status(pod):

@@ -129,13 +129,13 @@ preStop:
 {{- end -}}
 {{- end -}}
 
-{{/* New configuration, new pods. */}}
+{{/* New pods for what the pods there are do not take up by themselves. */}}
 {{- define "token-gateway.checksums" -}}
-{{- if .Values.rolloutOnChange -}}
-checksum/token-gateway-config: {{ list (include "token-gateway.config" .) .Values.configFiles | toJson | sha256sum }}
-{{- if .Values.secrets.values }}
-checksum/token-gateway-secrets: {{ toJson .Values.secrets.values | sha256sum }}
-{{- end }}
+{{- $config := include "token-gateway.config" . | fromYaml -}}
+{{- $watch := toString (dig "reload" "watch" "5s" $config) -}}
+{{- $live := and (eq .Values.rolloutOnChange "needed") (not (regexMatch "^0+([.]0*)?(ms|s|m|h)?$" $watch)) -}}
+{{- if ne .Values.rolloutOnChange "never" -}}
+checksum/token-gateway-config: {{ $live | ternary (list $config.listen $config.workers) (list $config .Values.configFiles .Values.secrets.values) | toJson | sha256sum }}
 {{- end -}}
 {{- end -}}
 
