@@ -165,6 +165,7 @@ class RouteKind(enum.StrEnum):
     OAUTH_USERINFO = "oauth-userinfo"
     OAUTH_REVOKE = "oauth-revoke"
     BACKCHANNEL_LOGOUT = "backchannel-logout"
+    PROTECTED_RESOURCE = "protected-resource"
 
 
 # --------------------------------------------------------------------- requests
@@ -405,13 +406,23 @@ class Guard(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     logout: LogoutTerms | None = None
 
 
+class Resource(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A protected resource (RFC 9728): its identifier, and what the routes do not say."""
+
+    url: str
+    name: str = ""
+    documentation: str = ""
+    authorization_servers: tuple[str, ...] = ()
+
+
 class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One line of the route table, compiled from configuration.
 
     `host` is an exact name, `*.suffix`, or `*` for any. `path` is a pattern of
     literals, `{name}` and a closing `**`. `methods` empty means all; GET implies
     HEAD. `body_limit_bytes` 0 means unlimited (bodies are streamed, never held).
-    `metadata` is the URL at which its resource describes itself, if it does.
+    `metadata` is the URL at which its resource describes itself, if it does. A
+    `protected-resource` route has the `resource` and the `document` that describes it.
     """
 
     id: str
@@ -440,6 +451,8 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     timeouts: Timeouts | None = None
     body_limit_bytes: int = 0
     metadata: str = ""
+    resource: Resource | None = None
+    document: bytes = b""
 
 
 class NoRoute(msgspec.Struct, frozen=True, gc=False, kw_only=True):

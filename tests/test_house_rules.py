@@ -115,6 +115,7 @@ def test_only_dialects_word_a_denial():
         "gateway/rules/cors.py",
         "gateway/rules/logout_tokens.py",
         "gateway/rules/options.py",
+        "gateway/rules/resources.py",
     ] == makers
 
 

@@ -5,17 +5,18 @@ reachable, and nothing may be demanded of a token that nobody could ever tell: s
 route would refuse everybody, which is better learned before the first request.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.addresses import UnixAddress, origin_of
-from gateway.config.logouts import VERIFIER, issuer_of
+from gateway.config.answered import logout, resource
+from gateway.config.case import Case
+from gateway.config.decisions import price
 from gateway.config.model import Config, Provider, Require, Route
 from gateway.config.registry import Registry
-from gateway.config.report import KeyPath, Report, suggest
+from gateway.config.report import KeyPath, Report
 from gateway.config.revocation import Strictness
 from gateway.rules import routing
 from gateway.rules.oauth_forms import METHODS
@@ -57,38 +58,19 @@ _UNUSED: Final[Mapping[RouteKind, frozenset[str]]] = {
     RouteKind.BACKCHANNEL_LOGOUT: _ALWAYS
     | _TOKENLESS
     | {"upstream", "cors", "strip_prefix", "add_prefix", "timeouts"},
+    RouteKind.PROTECTED_RESOURCE: _ALWAYS
+    | _TOKENLESS
+    | {"provider", "upstream", "strip_prefix", "add_prefix", "timeouts", "body_limit"},
 }
 """Keys that mean nothing on a guarded endpoint: the kind decides."""
+
+_ANSWERED_HERE: Final = frozenset(
+    {RouteKind.BACKCHANNEL_LOGOUT, RouteKind.PROTECTED_RESOURCE}
+)
 
 _HELD: Final = frozenset(
     {RouteKind.OAUTH_TOKEN, RouteKind.OAUTH_REVOKE, RouteKind.BACKCHANNEL_LOGOUT}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A configuration under examination.
-
-    `numbers` are the routes' places in the files, where some were left out.
-    """
-
-    config: Config
-    registry: Registry
-    report: Report
-    numbers: Sequence[int]
-
-    def routes(self) -> Iterator[tuple[KeyPath, Route]]:
-        """Give each route with its path."""
-        for number, route in zip(self.numbers, self.config.routes, strict=True):
-            yield ("routes", number), route
-
-    def refer(
-        self, path: KeyPath, name: str, what: str, known: Collection[str]
-    ) -> None:
-        """Note a problem when `name` is none of the known."""
-        if name not in known:
-            found, close = self.report.found(path, name), suggest(name, known)
-            self.report.problem(path, f"expected a known {what}, found {found}{close}")
 
 
 def check(
@@ -110,7 +92,8 @@ def check(
         _rewriting(case, path, route)
         _cross_origin(case, path, route)
         _kind(case, path, route)
-        _logout(case, path, route)
+        logout(case, path, route)
+        resource(case, path, route)
         if route.provider in config.providers:
             _knowledge(case, path, route, config.providers[route.provider])
             _scopes(case, path, route, config.providers[route.provider])
@@ -147,14 +130,8 @@ def _door(case: Case) -> None:
 
 def _engines(case: Case) -> None:
     """Tell what is traded where engines need not ask each time."""
-    seconds = case.config.decisions.max_age
-    if seconds:
-        case.report.warn(
-            ("decisions", "max_age"),
-            f"an engine may keep leave for {seconds:g}s: whoever's token is revoked "
-            "meanwhile is let in for as long, except on routes with "
-            "`revocation: strict`, which are asked about each time",
-        )
+    if told := price(case.config.decisions):
+        case.report.warn(("decisions", "max_age"), told)
 
 
 def _store(case: Case) -> None:
@@ -273,10 +250,12 @@ def _references(case: Case, path: KeyPath, route: Route) -> None:
     upstreams, providers = case.config.upstreams, case.config.providers
     if route.upstream:
         case.refer((*path, "upstream"), route.upstream, "upstream", upstreams)
-    elif route.kind is not RouteKind.BACKCHANNEL_LOGOUT:
+    elif route.kind not in _ANSWERED_HERE:
         case.report.missing((*path, "upstream"))
     if route.provider:
         case.refer((*path, "provider"), route.provider, "provider", providers)
+    elif route.kind is RouteKind.PROTECTED_RESOURCE:
+        return
     elif route.access is not Access.PUBLIC or route.kind is not RouteKind.API:
         case.report.problem(path, "expected a provider, or `access: public`")
 
@@ -348,34 +327,6 @@ def _kind(case: Case, path: KeyPath, route: Route) -> None:
     if route.kind in _HELD and route.body_limit > LONGEST_FORM_BYTES:
         case.report.problem(
             (*path, "body_limit"), "expected 64KiB or less for a form that is held"
-        )
-
-
-def _logout(case: Case, path: KeyPath, route: Route) -> None:
-    """Refuse to take logouts that nothing could prove."""
-    if route.kind is not RouteKind.BACKCHANNEL_LOGOUT:
-        if route.logout is not None:
-            case.report.problem(
-                (*path, "logout"), f"expected kind: {RouteKind.BACKCHANNEL_LOGOUT}"
-            )
-        return
-    if route.logout is None:
-        case.report.missing((*path, "logout"))
-    provider = case.config.providers.get(route.provider)
-    if provider is None:
-        return
-    proves = VERIFIER in provider.verify
-    if not proves or not issuer_of(provider.settings(VERIFIER)):
-        case.report.problem(
-            (*path, "provider"),
-            "expected a provider with `jwt` in verify, and an issuer or discovery "
-            "there: they prove logout tokens",
-        )
-    if provider.token_lifetime is None:
-        case.report.warn(
-            (*path, "provider"),
-            "without its token_lifetime the mark of a logout is kept for ever, and "
-            "one day there is no room for another",
         )
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import msgspec
 
 from gateway.config import model
-from gateway.config.logouts import VERIFIER, logout_terms
+from gateway.config.logouts import VERIFIER, issuer_of, logout_terms
 from gateway.config.model import Config
+from gateway.config.resources import compile_resource
 from gateway.config.revocation import Strictness
 from gateway.config.upstreams import Health, Upstream, UpstreamTimeouts, parse_status
 from gateway.rules.keeping import Keeping, Trust
+from gateway.rules.resources import described
 from gateway.values import (
     ClaimRule,
     Cors,
@@ -35,7 +37,9 @@ from gateway.values import (
 
 def compile_routes(config: Config) -> tuple[Route, ...]:
     """Make the route table, in the order of the files."""
-    return tuple(_route(config, route) for route in config.routes)
+    issuers = {name: _issuer(each) for name, each in config.providers.items()}
+    compiled = [_route(config, route) for route in config.routes]
+    return tuple(described(compiled, issuers))
 
 
 def compile_upstreams(config: Config) -> Mapping[str, UpstreamSettings]:
@@ -112,7 +116,7 @@ def _route(config: Config, route: model.Route) -> Route:
         id=route.id,
         host=route.match.host,
         path=route.match.path,
-        methods=route.match.methods,
+        methods=_methods(route),
         kind=route.kind,
         access=route.access,
         token_from=route.token_from,
@@ -128,6 +132,7 @@ def _route(config: Config, route: model.Route) -> Route:
         strict_revocation=route.revocation is Strictness.STRICT,
         timeouts=_route_timeouts(route, config.upstreams.get(route.upstream)),
         body_limit_bytes=route.body_limit,
+        resource=compile_resource(route.resource) if route.resource else None,
     )
     provider = config.providers.get(route.provider)
     if provider is None:
@@ -144,6 +149,17 @@ def _route(config: Config, route: model.Route) -> Route:
         ),
         guard=_guard(provider, route),
     )
+
+
+def _issuer(provider: model.Provider) -> str:
+    """Give the issuer of a provider's tokens, where it is known."""
+    told = (issuer_of(provider.settings(verifier)) for verifier in provider.verify)
+    return next(filter(None, told), "")
+
+
+def _methods(route: model.Route) -> frozenset[str]:
+    metadata = route.kind is RouteKind.PROTECTED_RESOURCE
+    return route.match.methods or frozenset({"GET"} if metadata else ())
 
 
 def _guard(provider: model.Provider, route: model.Route) -> Guard:

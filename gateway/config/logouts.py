@@ -28,7 +28,7 @@ class Logout(Model):
 
 
 def issuer_of(settings: object) -> str:
-    """Give the issuer that a `jwt` section names; empty where it names none."""
+    """Give the issuer that a verifier's section names; empty where it names none."""
     discovery = getattr(settings, "discovery", None)
     return str(discovery or getattr(settings, "issuer", None) or "")
 

@@ -23,6 +23,7 @@ from gateway.config.addresses import (
     TrustedNetwork,
     parse_network,
 )
+from gateway.config.decisions import Decisions
 from gateway.config.fields import (
     PLAIN_HTTP,
     ClaimPath,
@@ -51,6 +52,7 @@ from gateway.config.freshness import Cache, Questions, UnknownTokens
 from gateway.config.listeners import Listen
 from gateway.config.logouts import Logout
 from gateway.config.registry import Registry
+from gateway.config.resources import Resource
 from gateway.config.revocation import Revocation, Strictness
 from gateway.config.store import Store
 from gateway.config.units import (
@@ -105,20 +107,6 @@ class Drain(Model):
 
     deadline: Duration = 25.0
     """How long open exchanges may take to finish after a signal."""
-
-
-def _brief(seconds: float) -> float:
-    # So long a revoked token is let in where an engine has kept its leave.
-    if seconds > 60:
-        raise expected("a duration of at most 60s")
-    return seconds
-
-
-class Decisions(Model):
-    """What engines may do with the decisions they ask for."""
-
-    max_age: Annotated[Duration, AfterValidator(_brief)] = 0.0
-    """How long an engine may keep leave without asking again; at most `60s`."""
 
 
 class Reload(Model):
@@ -328,7 +316,8 @@ class Route(Model):
     """Its name in logs and metrics."""
     match: Match
     kind: RouteKind = RouteKind.API
-    """An API, a guarded OAuth endpoint of the provider, or where it tells logouts."""
+    """An API, a guarded OAuth endpoint of the provider, where it tells logouts, or
+    where clients read about a protected resource."""
     access: Access = Access.REQUIRED
     """`optional`: no token is anonymous, a bad one is refused. `public`: none asked."""
     provider: str = ""
@@ -339,7 +328,9 @@ class Route(Model):
     """Where the token may be."""
     require: Require = Require()
     upstream: str = ""
-    """Where permitted requests go; only a `backchannel-logout` goes nowhere."""
+    """Where permitted requests go; what is answered here goes nowhere."""
+    resource: Resource | None = None
+    """What a route of kind `protected-resource` describes (RFC 9728)."""
     logout: Logout | None = None
     """Which logouts of the provider are heeded, on a route of that kind."""
     pass_token: Flag = False

@@ -27,7 +27,7 @@ from gateway.facts.renewals import Renewals
 from gateway.fronts.doubts import Doubts
 from gateway.fronts.logout import Logouts
 from gateway.ports import Clock, FactsSource, GrantWriter, Marker
-from gateway.rules import strict_json
+from gateway.rules import resources, strict_json
 from gateway.rules.headers import upstream_target
 from gateway.rules.oauth_forms import (
     RevocationRequest,
@@ -136,6 +136,11 @@ class Guards:
 
     def guard(self, visit: Visitor, permit: Permit) -> None:
         """Check the request's form; then relay it, or hold it in a task."""
+        if permit.route.kind is RouteKind.PROTECTED_RESOURCE:
+            # RFC 9728 §3.2: whatever the request says besides its address.
+            told = resources.answer(permit.route, visit.request)
+            visit.answer_own(told, "metadata")
+            return
         if permit.route.kind is RouteKind.OAUTH_AUTHORIZE:
             form = read_authorize(visit.request, permit.route.guard)
             if isinstance(form, Reason):

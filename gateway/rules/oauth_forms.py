@@ -27,6 +27,7 @@ METHODS: Final[Mapping[RouteKind, tuple[str, ...]]] = {
     RouteKind.OAUTH_TOKEN: ("POST",),
     RouteKind.OAUTH_REVOKE: ("POST",),
     RouteKind.BACKCHANNEL_LOGOUT: ("POST",),
+    RouteKind.PROTECTED_RESOURCE: ("GET", "HEAD"),
 }
 """The methods a guarded endpoint takes: what a 405's `Allow` says."""
 

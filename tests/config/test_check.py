@@ -8,7 +8,6 @@ from tests.config.texts import (
     FRAME,
     REGISTRY,
     TABLES,
-    loaded,
     provider,
     route,
     told,
@@ -84,15 +83,6 @@ def two(first: str, second: str) -> str:
 def test_peers_are_such_as_can_come(text, expected):
     """A balancer that never comes so would leave everybody else without a header."""
     assert ([expected] if expected else []) == told(text)
-
-
-def test_the_price_of_kept_decisions_is_told():
-    """In seconds: for so long a revocation is not heard of."""
-    [line] = loaded("decisions: {max_age: 5s}").warnings
-
-    assert "decisions.max_age: an engine may keep leave for 5s: " in line
-    assert "revoked" in line
-    assert [] == list(loaded("decisions: {max_age: 0s}").warnings)
 
 
 def test_a_listener_says_what_it_needs_to_be_installed():

@@ -156,6 +156,15 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
+METADATA = public(
+    "/metadata",
+    kind=RouteKind.PROTECTED_RESOURCE,
+    methods=frozenset({"GET"}),
+    document=b'{"resource":"https://books.example"}',
+    upstream="",
+)
+
+
 class Facts:
     """What is known of tokens; a token not in `known` is invalid."""
 

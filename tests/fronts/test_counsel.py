@@ -11,7 +11,7 @@ from gateway.fronts.counsel import Advice, Counsel, Door, Leave, Question, Refus
 from gateway.rules.keeping import Keeping, Trust
 from gateway.values import Reason, RouteKind, TokenPlace
 from tests.fronts import house
-from tests.fronts.house import ROUTES, api, door, oauth
+from tests.fronts.house import METADATA, ROUTES, api, door, oauth
 from tests.wire.harness import until
 
 ABLE = Door(name="able", rewrites=True, drops=True, preflights=True)
@@ -133,6 +133,7 @@ REFUSED = [
     ("GET /public/a", {"authority": b""}, 400, Reason.BAD_MESSAGE),
     ("POST /oauth/token", {}, 421, Reason.WRONG_DOOR),
     ("POST /oauth/revoke", {}, 421, Reason.WRONG_DOOR),
+    ("GET /metadata", {}, 421, Reason.WRONG_DOOR),
     ("GET /oauth/authorize?scope=a&scope=b", {}, 400, Reason.INVALID_FORM),
     ("GET /api/a", {"token": "Tcrash"}, 500, Reason.INTERNAL),
 ]
@@ -141,7 +142,7 @@ REFUSED = [
 @pytest.mark.parametrize(("line", "more", "status", "reason"), REFUSED)
 async def test_a_refusal_is_worded_and_recorded(line, more, status, reason):
     """By the dialect of its route, as at the main door."""
-    async with door() as d:
+    async with door(routes=[*ROUTES, METADATA]) as d:
         refusal = await refused(d, line, **more)
         exchange = d.only()
         crashes, d.crashes[:] = len(d.crashes), []

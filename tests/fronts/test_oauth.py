@@ -8,6 +8,7 @@ import pytest
 
 from gateway.values import Invalid, MarkKind, Reason, RouteKind, Timeouts
 from tests.fronts.house import (
+    METADATA,
     ROUTES,
     Door,
     Received,
@@ -732,3 +733,25 @@ async def test_userinfo_refuses_a_revoked_token():
         assert 401 == told.status
         assert "revoked" == d.only().reason
         assert not d.upstream.raw
+
+
+# ------------------------------------------------------------- protected resources
+
+
+async def test_a_resource_describes_itself():
+    """RFC 9728 §3.2: without a token, at any page's request, and nothing upstream."""
+    async with door(routes=[*ROUTES, METADATA]) as d:
+        told = await d.ask("GET /metadata", token="whatever")
+        head = await d.ask("HEAD /metadata")
+        posted = await d.ask("POST /metadata", body=b"x")
+
+        assert (200, METADATA.document) == (told.status, told.body)
+        assert b"application/json" == told.value(b"content-type")
+        assert b"*" == told.value(b"access-control-allow-origin")
+        assert (200, b"") == (head.status, head.body)
+        assert (405, b"GET, HEAD") == (posted.status, posted.value(b"allow"))
+        assert ("allow", "metadata") == (
+            d.exchanges[0].decision,
+            d.exchanges[0].reason,
+        )
+        assert not d.upstream.requests
