@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from math import inf
 from typing import Final
 
-import msgspec
-
 from gateway.errors import ProviderUnavailable, StoreUnavailable, TooManyUnknown
 from gateway.ports import Clock, FactsSource, Revocations, Sight
 from gateway.rules.cors import preflight, requested_method
@@ -35,6 +33,7 @@ from gateway.values import (
     Invalid,
     Knowledge,
     NoRoute,
+    Pending,
     Permit,
     Reason,
     RequestHead,
@@ -46,15 +45,6 @@ from gateway.values import (
 
 _PROVIDER: Final = Source.PROVIDER
 _USERINFO: Final = RouteKind.OAUTH_USERINFO
-
-
-class Pending(msgspec.Struct, frozen=True, gc=False):
-    """A decision that must wait for the truth: hand it to `Gatekeeper.settle`."""
-
-    route: Route
-    credentials: Credentials
-    device: str | None
-    peer: str = ""
 
 
 class Gatekeeper:

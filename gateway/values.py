@@ -510,6 +510,15 @@ class Denial(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 Decision = Permit | Denial
 
 
+class Pending(msgspec.Struct, frozen=True, gc=False):
+    """A decision that must wait for the truth: hand it to `Gatekeeper.settle`."""
+
+    route: Route
+    credentials: Credentials
+    device: str | None
+    peer: str = ""
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """A complete response of the gateway's own: status, headers, body."""
 

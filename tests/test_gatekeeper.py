@@ -4,7 +4,7 @@ from math import inf
 import pytest
 
 from gateway.errors import ProviderUnavailable, StoreUnavailable, TooManyUnknown
-from gateway.gatekeeper import Gatekeeper, Pending
+from gateway.gatekeeper import Gatekeeper
 from gateway.rules.routing import Routes
 from gateway.values import (
     Access,
@@ -17,6 +17,7 @@ from gateway.values import (
     Header,
     Invalid,
     Knowledge,
+    Pending,
     Permit,
     Reason,
     RequestHead,

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from gateway.errors import StoreUnavailable
-from gateway.gatekeeper import Gatekeeper, Pending
+from gateway.gatekeeper import Gatekeeper
 from gateway.ports import Clock, Dialect, FactsSource, Marker, Revocations
 from gateway.rules.credentials import find_credentials, named_device, redact
 from gateway.rules.headers import HeaderRules, upstream_target
@@ -30,6 +30,7 @@ from gateway.values import (
     Mark,
     MarkKind,
     NoRoute,
+    Pending,
     Permit,
     Reason,
     RequestHead,

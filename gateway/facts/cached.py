@@ -33,10 +33,9 @@ began before a `forget` is handed to those who were waiting, and not kept.
 import asyncio
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import inf
 from typing import Final
-
-import msgspec
 
 from gateway.errors import ProviderUnavailable, TooManyUnknown
 from gateway.facts.chain import Chain
@@ -54,7 +53,8 @@ JITTER: Final = 0.1
 """The part of a ttl that chance takes off at most."""
 
 
-class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
     """How long and how much: seconds and bytes. A ttl of 0 keeps nothing.
 
     `ttl` is for facts; `negative_ttl` for the verdict that a token is not good;
@@ -72,7 +72,8 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
     negative_bytes: int = 4 * 1024 * 1024
 
 
-class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheStats:
     """What is in memory now. `negatives` counts entries; `bytes` is of both kinds.
 
     `dropped` counts who is no more there, by tier (`l1`, or `negative`) and reason.

@@ -26,8 +26,9 @@ marks along, though nobody has the tokens any more.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import inf, nextafter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -60,7 +61,8 @@ _NAMED_BY: Final = (
 )
 
 
-class TokenTerms(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTerms:
     """What is known of a provider's tokens in general.
 
     `lifetime` (seconds) is an upper bound; `asked` tells that facts are the
@@ -71,7 +73,7 @@ class TokenTerms(msgspec.Struct, frozen=True, kw_only=True):
     asked: bool = False
 
 
-class _Held(msgspec.Struct, frozen=True, gc=False):
+class _Held(NamedTuple):
     record: MarkRecord
     until: float
 

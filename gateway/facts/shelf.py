@@ -11,6 +11,7 @@ a call to learn it anew), and outlived (kept for those who cannot learn better).
 import enum
 import sys
 from collections import OrderedDict
+from dataclasses import dataclass
 from itertools import chain
 from math import inf
 from typing import Final
@@ -23,7 +24,8 @@ ENTRY_BYTES: Final = 384
 """What an entry costs beside its knowledge: name, slot, links, times (measured)."""
 
 
-class Ends(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
     """When an entry grows old: monotonic times, and `dies_at` by the wall clock.
 
     `until` ends belief. `calm_until` comes before it, and `kept_until` after it,
@@ -36,13 +38,23 @@ class Ends(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     kept_until: float = 0.0
 
 
-class _Entry(msgspec.Struct, gc=False):
-    knowledge: Knowledge
-    calm_until: float
-    until: float
-    kept_until: float
-    dies_at: float
-    weight: int
+class _Entry:
+    __slots__ = (
+        "calm_until",
+        "dies_at",
+        "kept_until",
+        "knowledge",
+        "until",
+        "weight",
+    )
+
+    def __init__(self, knowledge: Knowledge, ends: Ends, weight: int) -> None:
+        self.knowledge = knowledge
+        self.until = ends.until
+        self.calm_until = min(ends.calm_until, ends.until)
+        self.kept_until = max(ends.kept_until, ends.until)
+        self.dies_at = ends.dies_at
+        self.weight = weight
 
 
 class Shelf:
@@ -101,15 +113,8 @@ class Shelf:
     def keep(self, name: bytes, knowledge: Knowledge, ends: Ends) -> None:
         """Put `knowledge` in the place of what was there; the oldest make room."""
         self.drop(name)
-        until = ends.until
-        entry = self._entries[name] = _Entry(
-            knowledge,
-            calm_until=min(ends.calm_until, until),
-            until=until,
-            kept_until=max(ends.kept_until, until),
-            dies_at=ends.dies_at,
-            weight=weigh(knowledge) + ENTRY_BYTES,
-        )
+        entry = _Entry(knowledge, ends, weigh(knowledge) + ENTRY_BYTES)
+        self._entries[name] = entry
         self.held_bytes += entry.weight
         while self.held_bytes > self._limit_bytes:
             _, oldest = self._entries.popitem(last=False)

@@ -57,7 +57,8 @@ from gateway.values import (
 )
 from gateway.wire.downstream import Downstream
 from gateway.wire.fetch import BODY_LIMIT, Fetched, fetch
-from gateway.wire.message import ParsedHead, ResponseHead, serialise_request
+from gateway.wire.heads import ParsedHead, ResponseHead
+from gateway.wire.message import serialise_request
 from gateway.wire.pool import Pool, UpstreamBusy
 
 

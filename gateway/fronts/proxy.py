@@ -12,7 +12,7 @@ from gateway.fronts.visit import Visit
 from gateway.tasks import spawn
 from gateway.values import Denial, Reason
 from gateway.wire.downstream import Downstream
-from gateway.wire.message import ParsedHead
+from gateway.wire.heads import ParsedHead
 from gateway.wire.relay import Relay
 
 SLICE: Final = 100

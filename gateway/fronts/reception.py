@@ -9,9 +9,8 @@ import itertools
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from email.utils import formatdate
-
-import msgspec
 
 from gateway.fronts.oauth import Guards
 from gateway.gatekeeper import Gatekeeper
@@ -25,7 +24,8 @@ from gateway.values import Answer, Denial, Exchange, RequestHead
 from gateway.wire.pool import Pool
 
 
-class Setup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Setup:
     """Everything a configuration decides. A visit keeps the one it began with."""
 
     gatekeeper: Gatekeeper

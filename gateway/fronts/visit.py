@@ -10,7 +10,6 @@ import asyncio
 from typing import Final
 
 from gateway.fronts.reception import Reception, Setup
-from gateway.gatekeeper import Pending
 from gateway.rules.cors import cors_headers
 from gateway.rules.headers import requested_tunnel, upstream_target
 from gateway.rules.options import answer_as_last
@@ -28,6 +27,7 @@ from gateway.values import (
     Denial,
     Exchange,
     Header,
+    Pending,
     Permit,
     Reason,
     RequestHead,
@@ -37,9 +37,10 @@ from gateway.values import (
     header_lines,
 )
 from gateway.wire.downstream import Downstream
-from gateway.wire.message import ParsedHead, ResponseHead, serialise_response
+from gateway.wire.heads import ParsedHead, Plan, ResponseHead
+from gateway.wire.message import serialise_response
 from gateway.wire.pool import Pool
-from gateway.wire.relay import Plan, Relay
+from gateway.wire.relay import Relay
 
 _API: Final = RouteKind.API
 _USERINFO: Final = RouteKind.OAUTH_USERINFO

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
-import msgspec
-
 from gateway.rules.credentials import needs_token
 from gateway.rules.scopes import for_challenge, satisfies
 from gateway.values import (
@@ -28,18 +26,28 @@ from gateway.values import (
 )
 
 
-class Case(msgspec.Struct, frozen=True, gc=False):
+class Case:
     """What the rules look at: the route's demands, the facts, and the moment.
 
     `revoked` tells that a mark covers the token; `named_device` is the device that
     the request names, where the route asks for one.
     """
 
-    route: Route
-    facts: TokenFacts
-    now: float
-    revoked: bool
-    named_device: str | None
+    __slots__ = ("facts", "named_device", "now", "revoked", "route")
+
+    def __init__(
+        self,
+        route: Route,
+        facts: TokenFacts,
+        now: float,
+        revoked: bool,  # noqa: FBT001 -- one of its parts
+        named_device: str | None,
+    ) -> None:
+        self.route = route
+        self.facts = facts
+        self.now = now
+        self.revoked = revoked
+        self.named_device = named_device
 
 
 # -------------------------------------------------------------------- the rules

@@ -15,10 +15,8 @@ the target is refused rather than guessed at.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
-
-import msgspec
 
 from gateway.rules.target import (
     canonical_host,
@@ -42,7 +40,7 @@ _USUAL_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "P
 # --------------------------------------------------------------------- patterns
 
 
-class Pattern(msgspec.Struct, frozen=True, gc=False):
+class Pattern(NamedTuple):
     """A path pattern, read: decoded literals, None for `{name}`, `rest` for `**`.
 
     Two routes with equal patterns (names do not count) compete for the same paths.

@@ -8,7 +8,7 @@ where an address of it is dialled.
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from gateway.errors import UpstreamUnavailable
 from gateway.values import UpstreamSettings
@@ -36,17 +36,20 @@ class Dialler:
     ) -> UpstreamConnection:
         """Open a connection; raises one of `DIAL_ERRORS`. Deadlines are the caller's."""
         loop, origin = asyncio.get_running_loop(), target.origin
+        # It is one by its methods; a compiled class can have no base that is not.
+        protocol = cast("Callable[[], asyncio.Protocol]", factory)
         if origin.scheme == "unix":
-            _, connection = await loop.create_unix_connection(factory, target.host)
-            return connection
+            _, made = await loop.create_unix_connection(protocol, target.host)
+            return cast("UpstreamConnection", made)
         tls = self._tls if origin.scheme == "https" else None
-        transport, connection = await loop.create_connection(
-            factory,
+        transport, made = await loop.create_connection(
+            protocol,
             target.host,
             origin.port,
             ssl=tls,
             server_hostname=(self._server_name or origin.host) if tls else None,
         )
+        connection = cast("UpstreamConnection", made)
         if tls is not None:
             session = transport.get_extra_info("ssl_object")
             # RFC 7301 §3.2: without ALPN there is no answer, which means HTTP/1.1.

@@ -24,12 +24,8 @@ from gateway.errors import MessageError
 from gateway.values import Reason, WireLimits
 from gateway.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from gateway.wire.deadlines import NEVER, Deadlines
-from gateway.wire.message import (
-    CHUNKED,
-    ParsedHead,
-    read_request_head,
-    read_request_line,
-)
+from gateway.wire.heads import CHUNKED, ParsedHead
+from gateway.wire.message import read_request_head, read_request_line
 
 PIPELINE_LIMIT: Final = 64 * 1024
 """Bytes held of requests that must wait their turn."""
@@ -121,7 +117,7 @@ _HEAD: Final = _State.HEAD
 _BUSY: Final = _State.BUSY
 
 
-class Downstream(asyncio.Protocol):
+class Downstream:
     """A server's side of HTTP/1.1 towards one client."""
 
     def __init__(

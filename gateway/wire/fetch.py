@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.errors import MessageError
 from gateway.values import Timeouts
-from gateway.wire.message import ResponseHead
+from gateway.wire.heads import ResponseHead
 from gateway.wire.pool import Pool
 
 BODY_LIMIT: Final = 64 * 1024

@@ -10,7 +10,7 @@ from typing import Final
 from gateway.values import HealthCheck, Timeouts, UpstreamSettings
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.dial import DIAL_ERRORS, Dialler
-from gateway.wire.message import ResponseHead
+from gateway.wire.heads import ResponseHead
 from gateway.wire.targets import Target
 from gateway.wire.upstream import UpstreamConnection
 

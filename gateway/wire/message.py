@@ -14,55 +14,13 @@ from http import HTTPStatus
 from typing import Final
 
 import httptools
-import msgspec
 
 from gateway.errors import MessageError
-from gateway.values import Header, Notes, Reason
-
-CHUNKED: Final = -1
-"""A body framed by `Transfer-Encoding: chunked`."""
-UNTIL_CLOSE: Final = -2
-"""A response body that ends with its connection (RFC 9112 §6.3, rule 8)."""
+from gateway.values import Header, Reason
+from gateway.wire.heads import CHUNKED, UNTIL_CLOSE, ParsedHead, ResponseHead
 
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
-
-
-class ParsedHead(msgspec.Struct, frozen=True, gc=False):
-    """A request's head. `body` is a length in bytes, or `CHUNKED`.
-
-    `http10` tells that the client speaks HTTP/1.0; `close` that the connection ends
-    after this exchange; `expects` that it waits for `100 Continue`; `upgrade` is the
-    lower-case Upgrade value of a request that could become a tunnel, else empty.
-    `notes` are what the rules read in these header lines: heads that share the lines
-    share their notes.
-    """
-
-    method: str
-    target: bytes
-    headers: list[Header]
-    body: int
-    http10: bool
-    close: bool
-    expects: bool
-    upgrade: bytes
-    notes: Notes = {}
-
-
-class ResponseHead(msgspec.Struct, frozen=True, gc=False):
-    """A response's head. `body` is a length, `CHUNKED` or `UNTIL_CLOSE`.
-
-    `length` is a Content-Length that was sent though no body follows (HEAD, 304);
-    `dated` tells that it has a Date.
-    """
-
-    status: int
-    phrase: bytes
-    headers: list[Header]
-    body: int
-    keep_alive: bool
-    length: int | None
-    dated: bool = False
 
 
 class _Watch:

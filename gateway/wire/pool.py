@@ -15,9 +15,8 @@ import asyncio
 import collections
 import contextlib
 import itertools
+from dataclasses import dataclass
 from typing import Protocol
-
-import msgspec
 
 from gateway.errors import UpstreamUnavailable
 from gateway.values import Origin, UpstreamSettings
@@ -45,7 +44,8 @@ class PoolEvents(Protocol):
         ...
 
 
-class TargetState(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetState:
     """What is true now of one configured target, all its addresses together.
 
     `addresses` counts them by their standing: `serving`, `ejected` or `unwell`.
@@ -60,7 +60,8 @@ class TargetState(msgspec.Struct, frozen=True, kw_only=True):
     unresolved: int
 
 
-class PoolState(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
     """What is true now of one upstream.
 
     `retries` counts requests that were sent again, by why: the connection was `closed`

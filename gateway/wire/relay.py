@@ -16,20 +16,13 @@ import asyncio
 import time
 from typing import Final, Protocol
 
-import msgspec
-
 from gateway.errors import MessageError, UpstreamUnavailable
 from gateway.tasks import spawn
-from gateway.values import Reason, Timeouts
+from gateway.values import Reason
 from gateway.wire.chunked import LAST_CHUNK, encode_chunk
 from gateway.wire.downstream import Downstream
-from gateway.wire.message import (
-    CHUNKED,
-    ParsedHead,
-    ResponseHead,
-    serialise_request,
-    serialise_response,
-)
+from gateway.wire.heads import CHUNKED, ParsedHead, Plan, ResponseHead
+from gateway.wire.message import serialise_request, serialise_response
 from gateway.wire.pool import Pool, UpstreamBusy
 from gateway.wire.tunnel import FRAME_GRACE, Tunnel
 from gateway.wire.upstream import UpstreamConnection
@@ -56,22 +49,6 @@ class RelayOwner(Protocol):
     def relay_failed(self, relay: "Relay", reason: Reason) -> None:
         """Answer instead: nothing has been sent to the client yet. Told once."""
         ...
-
-
-class Plan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What is to be sent, and within which bounds.
-
-    `lines` hold no framing and no hop-by-hop fields. `upgrade` is the protocol of the
-    tunnel to ask for, or empty. Tunnels and event streams end with the token, and with
-    `end_with_token` any response.
-    """
-
-    target: bytes
-    lines: bytes
-    timeouts: Timeouts | None = None
-    body_limit: int = 0
-    upgrade: bytes = b""
-    end_with_token: bool = False
 
 
 class Relay:

@@ -17,12 +17,8 @@ from gateway.errors import MessageError, UpstreamUnavailable
 from gateway.values import Timeouts
 from gateway.wire.chunked import ChunkedDecoder
 from gateway.wire.deadlines import NEVER, Deadlines
-from gateway.wire.message import (
-    CHUNKED,
-    UNTIL_CLOSE,
-    ResponseHead,
-    read_response_head,
-)
+from gateway.wire.heads import CHUNKED, UNTIL_CLOSE, ResponseHead
+from gateway.wire.message import read_response_head
 
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes of one response head."""
@@ -92,7 +88,7 @@ class Keeper(Protocol):
         ...
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """A client's side of HTTP/1.1 towards one origin."""
 
     def __init__(self, keeper: Keeper, deadlines: Deadlines, number: int) -> None:

@@ -44,7 +44,7 @@ def test_a_client_that_is_not_allowed_to_the_byte():
     assert expected == ottm.answer(Denial(reason=Reason.CLIENT_NOT_ALLOWED))
 
 
-@pytest.mark.parametrize(("reason", "error"), CODED.items())
+@pytest.mark.parametrize(("reason", "error"), sorted(CODED.items()))
 def test_what_has_a_code_is_a_400(reason, error):
     """Clients read the code and expect 400, never 401 or 403."""
     answer = ottm.answer(Denial(reason=reason))

@@ -18,7 +18,7 @@ from gateway.facts.cached import CachedFacts, CacheSettings
 from gateway.facts.chain import Chain
 from gateway.facts.marks import Marks, TokenTerms
 from gateway.facts.shared import CacheResources
-from gateway.gatekeeper import Gatekeeper, Pending
+from gateway.gatekeeper import Gatekeeper
 from gateway.rules.routing import Routes
 from gateway.stores.memory import MemoryStore
 from gateway.values import (
@@ -26,6 +26,7 @@ from gateway.values import (
     Denial,
     Invalid,
     MarkKind,
+    Pending,
     Permit,
     Reason,
     Requirements,

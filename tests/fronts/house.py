@@ -554,7 +554,11 @@ async def door(
     reception = Reception(clock, [Observer()])
     front = ProxyFront(setup, reception, connection_limit=connection_limit)
     server = await loop.create_server(
-        lambda: Downstream(front, limits or WireLimits(), deadlines), "127.0.0.1", 0
+        lambda: cast(
+            "asyncio.Protocol", Downstream(front, limits or WireLimits(), deadlines)
+        ),
+        "127.0.0.1",
+        0,
     )
     port = server.sockets[0].getsockname()[1]
     built = Door(

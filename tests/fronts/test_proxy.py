@@ -1,8 +1,8 @@
 """Proves the door itself: who is let in, under which setup, and how it is closed."""
 
 import asyncio
+import dataclasses
 
-import msgspec
 import pytest
 
 from gateway.rules.forwarded import TrustedProxies
@@ -68,7 +68,7 @@ async def test_a_new_setup_is_for_the_next_request():
             + request("GET /api/b", spoof, token="Tr")
         )
         await until(lambda: d.facts.asked)
-        d.front.setup = msgspec.structs.replace(d.front.setup, proxies=TrustedProxies())
+        d.front.setup = dataclasses.replace(d.front.setup, proxies=TrustedProxies())
         d.facts.gate.set()
         await client.read_all()
         client.writer.close()

@@ -22,9 +22,10 @@ from gateway.values import (
 )
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import Downstream
-from gateway.wire.message import ParsedHead, ResponseHead, serialise_response
+from gateway.wire.heads import ParsedHead, Plan, ResponseHead
+from gateway.wire.message import serialise_response
 from gateway.wire.pool import Pool
-from gateway.wire.relay import Plan, Relay
+from gateway.wire.relay import Relay
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -367,7 +368,11 @@ async def house(
     pool = Pool(settings, deadlines)
     front = PlainFront(pool, loop)
     server = await loop.create_server(
-        lambda: Downstream(front, limits or WireLimits(), deadlines), "127.0.0.1", 0
+        lambda: cast(
+            "asyncio.Protocol", Downstream(front, limits or WireLimits(), deadlines)
+        ),
+        "127.0.0.1",
+        0,
     )
     try:
         port = server.sockets[0].getsockname()[1]

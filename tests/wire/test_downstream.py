@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from typing import cast
 
 import pytest
 
@@ -550,7 +551,10 @@ async def test_a_client_at_a_unix_socket_has_no_address(tmp_path):
         front = PlainFront(pool, loop)
         deadlines = Deadlines(loop)
         server = await loop.create_unix_server(
-            lambda: Downstream(front, WireLimits(), deadlines), tmp_path / "s"
+            lambda: cast(
+                "asyncio.Protocol", Downstream(front, WireLimits(), deadlines)
+            ),
+            tmp_path / "s",
         )
         _, writer = await asyncio.open_unix_connection(tmp_path / "s")
         await until(lambda: front.connections)

@@ -7,11 +7,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import MessageError
 from gateway.values import Reason, header_lines
+from gateway.wire.heads import CHUNKED, UNTIL_CLOSE, ParsedHead, ResponseHead
 from gateway.wire.message import (
-    CHUNKED,
-    UNTIL_CLOSE,
-    ParsedHead,
-    ResponseHead,
     _familiar,
     read_request_head,
     read_request_line,

@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import UpstreamUnavailable
 from gateway.tasks import running
 from gateway.values import HealthCheck, Origin, Timeouts, UpstreamSettings
-from gateway.wire.message import ResponseHead
+from gateway.wire.heads import ResponseHead
 from gateway.wire.pool import Pool, TargetState, UpstreamBusy
 from gateway.wire.targets import FAILURES, Target
 from gateway.wire.upstream import UpstreamConnection

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
 from gateway.errors import MessageError, UpstreamUnavailable
 from gateway.values import Timeouts
 from gateway.wire.deadlines import NEVER
-from gateway.wire.message import ResponseHead
+from gateway.wire.heads import ResponseHead
 from gateway.wire.upstream import HEAD_LIMIT, UpstreamConnection
 from tests.wire.harness import (
     HandLoop,
@@ -119,8 +120,9 @@ async def line(script: Script) -> AsyncIterator[Line]:
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     keeper, hand = Keeper(), HandLoop()
     deadlines = hand.deadlines()
-    _, connection = await loop.create_connection(
-        lambda: UpstreamConnection(keeper, deadlines, 7),
+    connection = UpstreamConnection(keeper, deadlines, 7)
+    await loop.create_connection(
+        lambda: cast("asyncio.Protocol", connection),
         "127.0.0.1",
         server.sockets[0].getsockname()[1],
     )
