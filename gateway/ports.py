@@ -20,6 +20,7 @@ from gateway.values import (
     Mark,
     MarkKind,
     MarkRecord,
+    Notes,
     TokenFacts,
 )
 
@@ -222,8 +223,12 @@ class ProviderEvents(Protocol):
 class FactsSource(Protocol):
     """Everything known of one provider's tokens. `facts.cached` keeps this."""
 
-    def recall(self, token: str) -> Knowledge | None:
-        """Answer from this process's memory, at once; None means *ask*."""
+    def recall(self, token: str, notes: Notes | None = None) -> Knowledge | None:
+        """Answer from this process's memory, at once; None means *ask*.
+
+        `notes` are those of the header lines that hold the token, if they do: they
+        spare the next request with these lines the token's fingerprint.
+        """
         ...
 
     async def learn(

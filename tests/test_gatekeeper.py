@@ -17,6 +17,7 @@ from gateway.values import (
     Header,
     Invalid,
     Knowledge,
+    Notes,
     Pending,
     Permit,
     Reason,
@@ -49,7 +50,7 @@ class Facts:
         self.told: list[str] = []
         self.clients: list[str] = []
 
-    def recall(self, token: str) -> Knowledge | None:
+    def recall(self, token: str, notes: Notes | None = None) -> Knowledge | None:
         self.told.append(f"recall {token}")
         return self.remembered
 

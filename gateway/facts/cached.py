@@ -44,7 +44,7 @@ from gateway.facts.flight import SharedFlights
 from gateway.facts.shared import CacheResources, SharedFacts
 from gateway.facts.shelf import Ends, Shelf
 from gateway.tasks import spawn
-from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
+from gateway.values import Invalid, Knowledge, Notes, Reason, Source, TokenFacts
 
 CLOCKS_DIFFER: Final = 1.0
 """By how many seconds the clock of another process may be ahead of ours."""
@@ -130,9 +130,18 @@ class CachedFacts:
 
     # ------------------------------------------------------------- the promise
 
-    def recall(self, token: str) -> Knowledge | None:
-        """Answer from this process's memory, at once; None means *ask*."""
-        knowledge = self._remembered(self._name(token), token)
+    def recall(self, token: str, notes: Notes | None = None) -> Knowledge | None:
+        """Answer from this process's memory, at once; None means *ask*.
+
+        `notes` are those of the header lines that hold the token, if they do: they
+        spare the next request with these lines the token's fingerprint.
+        """
+        name: bytes | None = None if notes is None else notes.get(self)
+        if name is None:
+            name = self._name(token)
+            if notes is not None:
+                notes[self] = name
+        knowledge = self._remembered(name, token)
         if knowledge is None:
             self._events.cache("l1", "miss")
         return knowledge

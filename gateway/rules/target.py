@@ -21,6 +21,7 @@ from gateway.values import Target
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 _PATH_BYTES: Final = _VISIBLE.translate(None, b"#\\")
 _QUERY_BYTES: Final = _VISIBLE.translate(None, b"#")
+_PLAIN_BYTES: Final = _VISIBLE.translate(None, b"?%;")
 # As numbers: a tenth of the time in `in` (this runs on every request).
 _PERCENT: Final = ord("%")
 _DOT: Final = ord(".")
@@ -42,7 +43,7 @@ def is_plain(raw: bytes) -> bool:
     A query, or what a slip makes of one (`%3F`, `;`), may hold a token, and tokens are
     not for keeping.
     """
-    return len(raw) <= 256 and not (b"?" in raw or b"%" in raw or b";" in raw)
+    return len(raw) <= 256 and not raw.translate(None, _PLAIN_BYTES)
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,12 +1,16 @@
 """Heads of HTTP/1.1 messages: bytes to values and back. Floor 3, no sockets.
 
-A head is found by its blank line and given to llhttp whole, in a parser that is then
-thrown away: no state survives a message, nothing can be read past its end, and the
-body's framing is decided here, in one place. llhttp (strict) refuses obs-fold, bare CR
-or LF, control characters, duplicate or malformed Content-Length, and Content-Length
-beside Transfer-Encoding; what it lets through is refused below. Any doubt about a
-request is a `Reason`, after which its connection is closed (RFC 9112 §2.2, §6.3); any
-doubt about a response is a `MessageError`.
+A head is found by its blank line and read whole: no state survives a message, nothing
+can be read past its end, and the body's framing is decided here, in one place. Any
+doubt about a request is a `Reason`, after which its connection is closed (RFC 9112
+§2.2, §6.3); any doubt about a response is a `MessageError`.
+
+A request's head goes to llhttp first, in a parser that is then thrown away. It
+(strict) refuses obs-fold, bare CR or LF, control characters, duplicate or malformed
+Content-Length, and Content-Length beside Transfer-Encoding; what it lets through is
+refused below. A response's head is read line by line, each held against the grammar
+the first time it is seen (a third of the time); that this takes nothing which llhttp
+refuses is tested.
 """
 
 import re
@@ -39,13 +43,11 @@ _watch: Final = _Watch()
 
 
 class _Framing:
-    """The fields that frame a message, gathered in one pass over its header lines."""
+    """The fields that frame a request, gathered in one pass over its header lines."""
 
     __slots__ = (
-        "binds",
         "coding",
         "connection",
-        "dated",
         "expect",
         "headers",
         "hosts",
@@ -60,23 +62,16 @@ class _Framing:
         self.expect: bytes | None = None
         self.upgrade = b""
         self.hosts = 0
-        self.dated = False
-        self.binds = False
         self.headers = headers
         for name, value in headers:
             if name not in _FRAMING_NAMES:
                 continue
             if name == b"content-length":
                 self.length = value
-            elif name == b"date":
-                self.dated = True
             elif name == b"connection":
                 self.connection += b"," + value.lower()
             elif name == b"host":
                 self.hosts += 1
-            elif name in (b"www-authenticate", b"proxy-authenticate"):
-                # RFC 4559: what follows on this connection is one user's.
-                self.binds = self.binds or _BINDS_CONNECTION.search(value) is not None
             elif name == b"transfer-encoding":
                 # A second line makes a list, which is never exactly `chunked`.
                 self.coding = (
@@ -87,11 +82,6 @@ class _Framing:
             else:
                 self.upgrade = value.lower()
 
-    def connection_lists(self, token: bytes) -> bool:
-        return token in self.connection and token in [
-            part.strip(b" \t") for part in self.connection.split(b",")
-        ]
-
 
 _FRAMING_NAMES: Final = frozenset(
     (
@@ -101,53 +91,22 @@ _FRAMING_NAMES: Final = frozenset(
         b"connection",
         b"expect",
         b"upgrade",
-        b"date",
-        b"www-authenticate",
-        b"proxy-authenticate",
     )
 )
-_BINDS_CONNECTION: Final = re.compile(rb"(?i)(?:^|,)[ \t]*(?:ntlm|negotiate)\b")
+
+
+def _lists(connection: bytes, token: bytes) -> bool:
+    """Tell whether a Connection value, lower-case, lists an option."""
+    # `find`, not `in`: which first makes an exception of every failure to be a number.
+    return connection.find(token) >= 0 and token in [
+        part.strip(b" \t") for part in connection.split(b",")
+    ]
 
 
 def _header(line: bytes) -> Header:
     # llhttp has seen to it that a name ends at its colon.
     name, _, value = line.partition(b":")
     return name.lower(), value.strip(b" \t")
-
-
-class _FamiliarLines(dict[bytes, Header]):
-    """Remembers how the lines read that servers write again and again.
-
-    Never a line that may hold a secret; bounded, since a server may make lines up.
-    """
-
-    def __missing__(self, line: bytes) -> Header:
-        header = _header(line)
-        if header[0] in _FAMILIAR and len(line) <= 128:
-            if len(self) >= 1024:
-                self.clear()
-            self[line] = header
-        return header
-
-
-_FAMILIAR: Final = frozenset(
-    (
-        b"accept-ranges",
-        b"cache-control",
-        b"connection",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"date",
-        b"keep-alive",
-        b"server",
-        b"strict-transport-security",
-        b"transfer-encoding",
-        b"vary",
-        b"x-content-type-options",
-    )
-)
-_familiar: Final = _FamiliarLines()
 
 
 def read_request_head(data: bytes, *, count_limit: int) -> ParsedHead | Reason:
@@ -185,12 +144,16 @@ def read_request_line(line: bytes, like: ParsedHead) -> ParsedHead | None:
     they need not be read again (RFC 9113's HPACK lives on the same). None for any
     line but a plain one: `read_request_head` knows what to say of it.
     """
-    plain = _PLAIN_LINE.fullmatch(line)
-    if plain is None or like.http10:
+    at = line.find(b" ")
+    method = _METHODS.get(line[:at])
+    if method is None or like.http10 or not line.endswith(b" HTTP/1.1"):
+        return None
+    target = line[at + 1 : -9]
+    if not target.startswith(b"/") or target.translate(None, _VISIBLE):
         return None
     return ParsedHead(
-        _METHODS[plain[1]],
-        plain[2],
+        method,
+        target,
         like.headers,
         like.body,
         False,
@@ -205,10 +168,8 @@ _METHODS: Final = {
     method: method.decode()
     for method in (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 }
-# Visible ASCII, all of which llhttp takes too; `parse_target` refuses some of it.
-_PLAIN_LINE: Final = re.compile(
-    rb"(%s) (/[\x21-\x7e]*) HTTP/1\.1" % b"|".join(_METHODS)
-)
+# All of which llhttp takes too; `parse_target` refuses some of it.
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 
 def _request(
@@ -231,7 +192,7 @@ def _request(
         body=body,
         http10=http10,
         # RFC 9112 §9.3: no persistence with an HTTP/1.0 client.
-        close=http10 or framing.connection_lists(b"close"),
+        close=http10 or _lists(framing.connection, b"close"),
         expects=expects and body != 0,
         upgrade=_upgrade(framing, body, http10=http10),
         notes={},
@@ -258,7 +219,9 @@ def _request_body(framing: _Framing, *, http10: bool) -> int | Reason:
 def _upgrade(framing: _Framing, body: int, *, http10: bool) -> bytes:
     # RFC 9110 §7.8; one with a body is an ordinary request to us (DESIGN §4).
     possible = framing.upgrade and not body and not http10
-    return framing.upgrade if possible and framing.connection_lists(b"upgrade") else b""
+    return (
+        framing.upgrade if possible and _lists(framing.connection, b"upgrade") else b""
+    )
 
 
 def read_response_head(data: bytes, method: str) -> ResponseHead:
@@ -267,68 +230,176 @@ def read_response_head(data: bytes, method: str) -> ResponseHead:
     Raises `MessageError` on any doubt.
     """
     lines = data.split(b"\r\n")
-    joined = b"".join(lines)
-    if b"\n" in joined or b"\r" in joined:
+    ends = len(lines) - 1
+    if data.count(b"\n") != ends or data.count(b"\r") != ends:
         raise MessageError("bare CR or LF in the response head")
-    _watch.complete = False
-    parser = httptools.HttpResponseParser(_watch)
-    try:
-        parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as error:
-        raise MessageError(type(error).__name__) from None
-    version = data[:9]
-    if not _watch.complete or version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
-        raise MessageError("not an HTTP/1 response")
-    status = parser.get_status_code()
-    if not 100 <= status <= 599:
-        raise MessageError("status code out of range")
-    phrase = lines[0][13:]
-    # RFC 9112 §4: llhttp lets controls through here, and only here.
-    if _CONTROLS.search(phrase):
-        raise MessageError("control character in the reason phrase")
+    first = _statuses.get(lines[0])
+    if first is None:
+        first = _read_status(lines[0])
+    # The blank line has left two empty ones.
     del lines[0], lines[-2:]
-    return _response(lines, status, phrase, method, http10=version == b"HTTP/1.0 ")
+    return _response(first, lines, method)
 
 
-_CONTROLS: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_Status = tuple[int, bytes, bool]
+"""The code, the phrase, and whether it is HTTP/1.0 that answers."""
+_statuses: Final[dict[bytes, _Status]] = {}
 
 
-def _response(
-    lines: list[bytes], status: int, phrase: bytes, method: str, *, http10: bool
-) -> ResponseHead:
-    framing = _Framing([_familiar[line] for line in lines])
-    length = framing.length
-    if length is not None and not _DIGITS.fullmatch(length):
-        raise MessageError("malformed Content-Length")
-    if framing.coding is not None and (
-        http10 or length is not None or framing.coding.lower() != b"chunked"
+def _read_status(line: bytes) -> _Status:
+    found = _STATUS.fullmatch(line)
+    if found is None:
+        raise MessageError("not an HTTP/1 response")
+    minor, code, phrase = found.groups()
+    if not b"100" <= code <= b"599":
+        raise MessageError("status code out of range")
+    status = int(code), phrase or b"", minor == b"0"
+    if len(_statuses) >= _REMEMBERED:
+        _statuses.clear()
+    if len(line) <= _WORTH_REMEMBERING:
+        _statuses[line] = status
+    return status
+
+
+# RFC 9112 §4. Controls in the phrase are refused, bytes above them are nobody's concern.
+_STATUS: Final = re.compile(
+    rb"HTTP/1\.([01]) ([0-9]{3})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?"
+)
+
+_Line = tuple[Header, int]
+"""A header line, and what it is to the framing."""
+_lines: Final[dict[bytes, _Line]] = {}
+"""How the lines read that servers write again and again.
+
+Never a line that may hold a secret; bounded, since a server may make lines up.
+"""
+_REMEMBERED: Final = 1024
+_WORTH_REMEMBERING: Final = 128
+
+
+def _read_line(line: bytes) -> _Line:
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise MessageError("malformed header line in the response head")
+    name, value = found[1].lower(), found[2].strip(b" \t")
+    meaning = _MEANINGS.get(name, 0)
+    # RFC 4559: what follows on this connection is one user's.
+    if meaning == _BINDS and _BINDS_CONNECTION.search(value) is None:
+        meaning = 0
+    read = (name, value), meaning
+    if name in _FAMILIAR and len(line) <= _WORTH_REMEMBERING:
+        if len(_lines) >= _REMEMBERED:
+            _lines.clear()
+        _lines[line] = read
+    return read
+
+
+# RFC 9110 §5.1, §5.5; no white space before the colon (RFC 9112 §5.1), no folding.
+_LINE: Final = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)"
+)
+_LENGTH: Final = 1
+_CODING: Final = 2
+_CONNECTION: Final = 3
+_DATE: Final = 4
+_BINDS: Final = 5
+_MEANINGS: Final = {
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _CODING,
+    b"connection": _CONNECTION,
+    b"date": _DATE,
+    b"www-authenticate": _BINDS,
+    b"proxy-authenticate": _BINDS,
+}
+_BINDS_CONNECTION: Final = re.compile(rb"(?i)(?:^|,)[ \t]*(?:ntlm|negotiate)\b")
+_FAMILIAR: Final = frozenset(
+    (
+        b"accept-ranges",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"date",
+        b"keep-alive",
+        b"server",
+        b"strict-transport-security",
+        b"transfer-encoding",
+        b"vary",
+        b"x-content-type-options",
+    )
+)
+
+
+class _Announced:
+    """What a response's header lines say, gathered in one pass."""
+
+    __slots__ = ("binds", "coding", "connection", "dated", "headers", "length")
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self.headers: list[Header] = []
+        self.coding: bytes | None = None
+        self.length: bytes | None = None
+        self.connection = b""
+        self.dated = False
+        self.binds = False
+        for line in lines:
+            read = _lines.get(line)
+            if read is None:
+                read = _read_line(line)
+            header, meaning = read
+            self.headers.append(header)
+            if meaning:
+                self._note(meaning, header[1])
+
+    def _note(self, meaning: int, value: bytes) -> None:
+        if meaning == _DATE:
+            self.dated = True
+        elif meaning == _LENGTH:
+            # RFC 9112 §6.3: two that agree are two who may disagree elsewhere.
+            if self.length is not None or not _DIGITS.fullmatch(value):
+                raise MessageError("malformed or doubled Content-Length")
+            self.length = value
+        elif meaning == _CONNECTION:
+            self.connection += b"," + value.lower()
+        elif meaning == _CODING:
+            # A second line makes a list, which is never exactly `chunked`.
+            coding = self.coding
+            self.coding = value if coding is None else coding + b"," + value
+        else:
+            self.binds = True
+
+
+def _response(first: _Status, lines: list[bytes], method: str) -> ResponseHead:
+    status, phrase, http10 = first
+    said = _Announced(lines)
+    coding, length = said.coding, said.length
+    if coding is not None and (
+        http10 or length is not None or coding.lower() != b"chunked"
     ):
         raise MessageError("Transfer-Encoding other than chunked alone")
     bodiless = method == "HEAD" or status < 200 or status in (204, 304)
     if bodiless:
         body = 0
-    elif framing.coding is not None:
+    elif coding is not None:
         body = CHUNKED
     else:
         body = UNTIL_CLOSE if length is None else int(length)
     # RFC 9112 §6.1, RFC 9110 §8.6: a 204 has no framing; one that does may have a body.
-    doubtful = status == 204 and (
-        framing.coding is not None or length not in (None, b"0")
-    )
-    closes = http10 or body == UNTIL_CLOSE or doubtful or framing.binds
+    doubtful = status == 204 and (coding is not None or length not in (None, b"0"))
+    closes = http10 or body == UNTIL_CLOSE or doubtful or said.binds
+    announced: int | None = None
+    # RFC 9110 §8.6: no Content-Length in 1xx and 204.
+    if bodiless and length is not None and (method == "HEAD" or status == 304):
+        announced = int(length)
     return ResponseHead(
         status,
         phrase,
-        framing.headers,
+        said.headers,
         body,
-        not (closes or framing.connection_lists(b"close")),
-        # RFC 9110 §8.6: no Content-Length in 1xx and 204.
-        int(length)
-        if bodiless and length is not None and (method == "HEAD" or status == 304)
-        else None,
-        framing.dated,
+        not (closes or _lists(said.connection, b"close")),
+        announced,
+        said.dated,
     )
 
 

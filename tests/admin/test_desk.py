@@ -24,6 +24,7 @@ from gateway.values import (
     Invalid,
     Knowledge,
     MarkKind,
+    Notes,
     Origin,
     Reason,
     Requirements,
@@ -102,7 +103,7 @@ class Facts:
         self.lost_store = False
         self.forgets = False
 
-    def recall(self, token: str) -> Knowledge | None:
+    def recall(self, token: str, notes: Notes | None = None) -> Knowledge | None:
         return self.remembered.get(token)
 
     async def learn(

@@ -45,6 +45,7 @@ from gateway.values import (
     Knowledge,
     Mark,
     MarkKind,
+    Notes,
     Origin,
     Reason,
     Requirements,
@@ -195,7 +196,7 @@ class Facts:
         }
         return TokenFacts(**{**known, **more})
 
-    def recall(self, token: str) -> Knowledge | None:
+    def recall(self, token: str, notes: Notes | None = None) -> Knowledge | None:
         return self._told(token, Source.L1) if token in self.remembered else None
 
     async def learn(

@@ -9,7 +9,7 @@ from gateway.errors import MessageError
 from gateway.values import Reason, header_lines
 from gateway.wire.heads import CHUNKED, UNTIL_CLOSE, ParsedHead, ResponseHead
 from gateway.wire.message import (
-    _familiar,
+    _lines,
     read_request_head,
     read_request_line,
     read_response_head,
@@ -614,5 +614,5 @@ def test_familiar_lines_are_read_alike_and_bounded():
         )
         assert (number, b"s=%d" % number) == (head.body, head.headers[1][1])
 
-    assert len(_familiar) <= 1024
-    assert not any(b"ookie" in line for line in _familiar)
+    assert len(_lines) <= 1024
+    assert not any(b"ookie" in line for line in _lines)
