@@ -19,7 +19,6 @@ import msgspec
 
 from gateway.fronts.reception import Reception, Setup
 from gateway.fronts.visit import DECISIONS, NEVER_RELAYED
-from gateway.gatekeeper import Pending
 from gateway.rules.headers import upstream_target
 from gateway.rules.keeping import depends_on
 from gateway.rules.oauth_forms import read_authorize
@@ -37,6 +36,7 @@ from gateway.values import (
     Denial,
     Exchange,
     Header,
+    Pending,
     Permit,
     Reason,
     RequestHead,

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 
+import msgspec
+
 from gateway.fronts.oauth import Guards
 from gateway.gatekeeper import Gatekeeper
 from gateway.ports import Clock, Dialect, Observer
