@@ -20,6 +20,7 @@ FOLDERS = {"gateway", "config", "tests", "deploy", "helm"}
 WITHOUT_MIRROR = {
     "gateway/__main__.py": "one line, run as a process in tests/functional",
     "gateway/admin/promises.py": "promises only; tests/admin/doubles.py keeps them",
+    "gateway/wire/heads.py": "data only; tests/wire/test_message.py reads heads into it",
     "gateway/ports.py": "promises only; tests/contracts holds every keeper to them",
     "gateway/workers/__main__.py": "a command line, run as a process in tests/functional",
     "gateway/verifiers/__init__.py": "one type, tried by the tests of each verifier",

@@ -6,6 +6,7 @@ are of. One process makes a `Picture`; with several workers each makes its own a
 is as bad as it is anywhere.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -184,7 +185,7 @@ def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def _target(same: Sequence[TargetState]) -> TargetState:
     # All workers see the same addresses: the worst view is the one that is told.
     worst = min(same, key=lambda each: each.addresses.get("serving", 0))
-    return msgspec.structs.replace(
+    return dataclasses.replace(
         worst,
         busy=sum(each.busy for each in same),
         idle=sum(each.idle for each in same),

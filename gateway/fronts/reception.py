@@ -9,7 +9,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 
 import msgspec
@@ -37,7 +37,7 @@ class Setup:
     dialects: Mapping[str, Dialect]
     proxies: TrustedProxies
     engines: EngineHeaders
-    keeping: Keeping = Keeping()
+    keeping: Keeping = field(default_factory=Keeping)
 
     def word(self, denial: Denial, head: RequestHead | None) -> Answer:
         """Word a denial; a page of another origin may read it where it may call."""

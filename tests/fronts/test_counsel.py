@@ -1,9 +1,9 @@
 """Proves the advice that engines are given, whatever wire they ask over."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
-import msgspec
 import pytest
 
 from gateway.facts.mark_stream import ClearSight
@@ -257,7 +257,7 @@ async def test_leave_may_be_kept_where_that_is_dared():
     """As long as what it rests on lasts, and by no request but its like."""
     async with door() as d:
         held = Keeping(30.0, {"idp": Trust(20.0)})
-        setup = msgspec.structs.replace(d.front.setup, keeping=held)
+        setup = dataclasses.replace(d.front.setup, keeping=held)
         d.facts.known["Tr"] = d.facts.facts("read", learned_at=d.clock.now() - 5)
         told = []
         for each in (d.front.setup, setup):
@@ -274,7 +274,7 @@ async def test_nothing_is_kept_while_revocations_are_not_heard_of():
     """An engine would go on for longer than we do."""
     async with door(sight=Dark()) as d:
         held = Keeping(30.0, {"idp": Trust(20.0)})
-        d.front.setup = msgspec.structs.replace(d.front.setup, keeping=held)
+        d.front.setup = dataclasses.replace(d.front.setup, keeping=held)
         advice = await advised(d, "GET /public/a")
 
         assert isinstance(advice, Leave)

@@ -1,8 +1,8 @@
 """Proves the decision door's wire: what each engine sends, and what it is told."""
 
+import dataclasses
 import re
 
-import msgspec
 import pytest
 
 from gateway.rules.keeping import Keeping, Trust
@@ -120,7 +120,7 @@ async def test_leave_that_may_be_kept_says_how_long_and_for_what():
     """And has nothing in it that is this request's alone."""
     async with door() as d, desk(d) as asked:
         held = Keeping(30.0, {"idp": Trust(20.0)})
-        d.front.setup = msgspec.structs.replace(d.front.setup, keeping=held)
+        d.front.setup = dataclasses.replace(d.front.setup, keeping=held)
         told = await asked.ask("nginx", "GET /public/a")
         refused = await asked.ask("nginx", "GET /api/a")
 
