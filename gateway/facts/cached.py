@@ -33,7 +33,7 @@ began before a `forget` is handed to those who were waiting, and not kept.
 import asyncio
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Final
 
@@ -82,7 +82,7 @@ class CacheStats:
     entries: int
     negatives: int
     bytes: int
-    dropped: Mapping[tuple[str, str], int] = {}
+    dropped: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class CachedFacts:
