@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-routing chart deploy-test ui-test coverage faults flood soak engines render proto lock clean
+.PHONY: help demo test check format bench bench-routing chart dashboard prometheus-test deploy-test ui-test coverage faults flood soak engines render proto lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,13 @@ bench-routing: $(BIN)/pytest  ## decision time at 10 and at 10,000 routes
 
 chart: $(BIN)/pytest  ## make what the chart has from elsewhere: its schema and tables
 	$(BIN)/python -m deploy.chart
+
+dashboard: $(VENV)/.bench  ## make the Grafana dashboard, and its picture by a real Prometheus
+	$(BIN)/python -m deploy.grafana.dashboard
+	PICTURE=deploy/grafana/dashboard.png $(BIN)/pytest -m deploy tests/deploy/test_prometheus.py
+
+prometheus-test: $(BIN)/pytest  ## rules, metrics and the dashboard, by a real Prometheus; a minute (part of deploy-test)
+	$(BIN)/pytest -m deploy tests/deploy/test_prometheus.py
 
 deploy-test: $(BIN)/pytest  ## the chart and the image, by real helm, buildah and bubblewrap
 	@tests/deploy/tools.sh

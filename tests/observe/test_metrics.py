@@ -3,7 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
@@ -341,6 +341,7 @@ def test_both_text_forms_can_be_read(metrics, registry):
     assert encode(registry).endswith(b"# EOF\n")
 
 
+@settings(deadline=None)  # the library reads the whole registry twice
 @given(
     st.lists(
         st.tuples(st.text(), st.text(), st.text(), st.text(), st.floats(), st.text())
