@@ -210,6 +210,8 @@ class _Hearing:
                 reason = changes
             elif not self._door.drops and engines.beyond(changes):
                 reason = Reason.BAD_MESSAGE
+            elif not self._door.permits:
+                reason = Reason.DECISION_CHANGED
             else:
                 upstream = decision.route.upstream
                 public = decision.facts is None
@@ -251,7 +253,7 @@ class _Hearing:
             return Reason.MALFORMED_REQUEST
         if not door.rewrites and rewrite(head.target, route) != head.target.raw:
             return Reason.WRONG_DOOR
-        return None if door.permits else Reason.DECISION_CHANGED
+        return None
 
     def refuse(self, denial: Denial, *, failure: str = "") -> Refusal:
         """Word a denial, and make the record."""

@@ -281,6 +281,20 @@ async def test_nothing_is_kept_while_revocations_are_not_heard_of():
         assert 0 == advice.max_age
 
 
+async def test_who_asks_for_the_words_hears_what_only_the_changes_refuse():
+    """Too much identity, a loop, a name that looks like ours: the reason, not a 503."""
+    async with door() as d:
+        d.facts.known["Tbig"] = d.facts.facts("read", subject="x" * 9000)
+        told = [
+            await refused(d, "GET /api/a", token="Tbig", door=WORDS),
+            await refused(
+                d, "GET /api/a", (b"x-auth-new", b"1"), token="Tr", door=WORDS
+            ),
+        ]
+
+        assert [401, 400] == [each.answer.status for each in told]
+
+
 async def test_a_page_of_another_origin_may_read_the_refusal():
     """As at the main door."""
     cors = next(route for route in ROUTES if route.id == "cors").cors
