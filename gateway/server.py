@@ -146,6 +146,7 @@ class Server:
             desk=app.desk,
             console=Console(self.observatory, app),
             token=app.config.admin.token,
+            reloader=self._reloads,
             hosts=(listen.admin.host,),
         )
         await self._windows.open("admin", listen.admin, admin)

@@ -25,6 +25,7 @@ REMEMBERED: Final = 4000
 _SIGNS: Final = {
     "allow": ("✓", "green"),
     "deny": ("✕", "yellow"),
+    "shadow": ("~", "yellow"),
     "error": ("!", "red"),
 }
 
@@ -50,7 +51,7 @@ interval_option = click.option(
 @click.option("--reason", help="Only for this reason.")
 @click.option("--client", help="Only of this client.")
 @click.option("--status", help="Only with this status, or its first digit.")
-@click.option("--decision", type=click.Choice(["allow", "deny", "error"]))
+@click.option("--decision", type=click.Choice([*_SIGNS]))
 @click.option("--request-id", help="Only this one.")
 @click.option("--json", "whole", is_flag=True, help="Print whole records.")
 @click.option("--once", is_flag=True, help="Print what there is, and end.")

@@ -57,6 +57,7 @@ def test_whole_records_are_for_programs(listener):
         ({}, "✓ ok"),
         ({"decision": "deny", "reason": "expired"}, "✕ expired"),
         ({"decision": "error", "reason": "provider_unavailable"}, "! provider"),
+        ({"decision": "shadow", "reason": "expired"}, "~ expired"),
         ({"reason": "upstream_timeout"}, "! upstream_timeout"),
     ],
 )

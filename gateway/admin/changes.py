@@ -1,9 +1,10 @@
-"""What explains or changes something under /api/: explain, revoke, lift. Floor 4.
+"""What explains or changes something under /api/: explain, revoke, lift, reload. Floor 4.
 
     POST   /api/explain             what would be decided of a request, and why
     GET    /api/revocations         the marks in force: it names subjects
     POST   /api/revocations         revoke
     DELETE /api/revocations/{id}    lift a mark
+    POST   /api/reload              put the configuration of the files in force
 
 All of it needs the admin token (`guards`). Views check shapes and word answers; what is
 done is behind the promises of `promises`. No answer holds a token or a client's text.
@@ -19,9 +20,9 @@ from aiohttp import web
 from msgspec import Meta
 
 from gateway.admin.guards import Problem, as_json
-from gateway.admin.promises import DESK, EXPLAINER
+from gateway.admin.promises import DESK, EXPLAINER, RELOADER
 from gateway.rules import strict_json
-from gateway.values import Mark, MarkKind, Secret
+from gateway.values import Mark, MarkKind, Reload, Secret
 
 FINGERPRINT_CHARACTERS: Final = 12
 DEADLINE: Final = web.AppKey("body_seconds", float)
@@ -96,6 +97,7 @@ def add_changes(app: web.Application) -> None:
     app.router.add_get("/api/revocations", _revocations)
     app.router.add_post("/api/revocations", _revoke)
     app.router.add_delete("/api/revocations/{id}", _lift)
+    app.router.add_post("/api/reload", _reload)
 
 
 async def _explain(request: web.Request) -> web.Response:
@@ -133,6 +135,19 @@ async def revoke(
 async def _lift(request: web.Request) -> web.Response:
     await request.app[DESK].lift(await find_mark(request))
     return web.Response(status=204)
+
+
+async def _reload(request: web.Request) -> web.Response:
+    told = await reload(request)
+    return as_json(told, status=200 if told.ok else 422)
+
+
+async def reload(request: web.Request) -> Reload:
+    """Put the configuration of the files in force; raises `Problem` where none can."""
+    reloader = request.app[RELOADER]
+    if reloader is None:
+        raise Problem(503, "unavailable", "This gateway does not reload.")
+    return await reloader.reload("api")
 
 
 async def find_mark(request: web.Request) -> Mark:

@@ -1,6 +1,6 @@
-"""The pages that do something: explain, revoke, lift. Floor 4.
+"""The pages that do something: explain, revoke, lift, reload. Floor 4.
 
-Every change is asked for on one page and confirmed on the next. A token that was typed
+A revocation and its lifting are asked for on one page and confirmed on the next. A token that was typed
 stays here meanwhile (`confirm`): no page holds one, not even hidden.
 """
 
@@ -18,6 +18,7 @@ from gateway.admin.changes import (
     ShownMark,
     find_mark,
     mark_id,
+    reload,
     revoke,
     shown_mark,
 )
@@ -47,6 +48,7 @@ def add_forms(app: web.Application) -> None:
     """Add the pages."""
     app[CONFIRMATIONS] = Confirmations(app[CONSOLE].now)
     app.router.add_get("/explain", _explain_form)
+    app.router.add_post("/config/reload", _reload)
     app.router.add_post("/explain", _explain)
     app.router.add_get("/revocations", _revocations)
     app.router.add_post("/revocations", _ask)
@@ -201,6 +203,15 @@ async def _ask_lift(request: web.Request) -> web.Response:
 async def _lift(request: web.Request) -> web.Response:
     await request.app[DESK].lift(await find_mark(request))
     return lead_to("/revocations?lifted=1")
+
+
+# ---------------------------------------------------------------------------- reload
+
+
+async def _reload(request: web.Request) -> web.Response:
+    await _fields(request)
+    await reload(request)
+    return lead_to("/config")
 
 
 async def _fields(request: web.Request, *names: str) -> dict[str, str]:

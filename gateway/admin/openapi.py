@@ -15,7 +15,7 @@ from gateway.admin.overview import Overview
 from gateway.admin.recent import KEPT
 from gateway.admin.table import RouteRow
 from gateway.config.effective import Setting
-from gateway.values import RECORD_NAMES, Exchange
+from gateway.values import RECORD_NAMES, Exchange, Reload
 
 VERSION: Final = "1"
 
@@ -50,6 +50,7 @@ class Configuration(msgspec.Struct, frozen=True):
     version: str
     digest: str
     warnings: list[str]
+    reload: Reload | None
     settings: list[Setting]
 
 
@@ -73,6 +74,7 @@ _TYPES: Final = (
     Configuration,
     MarkList,
     ShownMark,
+    Reload,
     ExplainBody,
     RevokeBody,
     Refusal,
@@ -210,6 +212,18 @@ def _paths() -> dict[str, Any]:
                     **_refused(*_WRITE),
                 },
             },
+        },
+        "/api/reload": {
+            "post": {
+                "operationId": "reload",
+                "summary": "Put the configuration of the files in force.",
+                "security": _TOKEN,
+                "responses": {
+                    "200": _json("It is in force.", Reload),
+                    "422": _json("It is not: the files have problems.", Reload),
+                    **_refused(401, 403, 421, 503),
+                },
+            }
         },
         "/api/revocations/{id}": {
             "delete": {

@@ -26,7 +26,8 @@ from gateway.admin.traffic import (
     sources,
     within,
 )
-from gateway.admin.troubles import Trouble, Workers, troubles
+from gateway.admin.troubles import Trouble, Workers, refused, troubles
+from gateway.values import Reload
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,12 +53,18 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderView, ...]
     store: StorePicture
     upstreams: tuple[UpstreamView, ...]
+    reload: Reload | None
 
 
 def overview(
-    picture: Picture, *, now: float, version: str, workers: Workers
+    picture: Picture,
+    *,
+    now: float,
+    version: str,
+    workers: Workers,
+    reload: Reload | None = None,
 ) -> Overview:
-    """Say what is to be said of a picture."""
+    """Say what is to be said of a picture; `reload` is the last change there was."""
     beats = within(picture.beats, now)
     recent = summed(beat.tally for beat in beats)
     providers = tuple(provider_view(each, recent) for each in picture.providers)
@@ -75,7 +82,11 @@ def overview(
         connections=picture.connections,
         marks=picture.marks,
         window=WINDOW,
-        troubles=troubles(picture, workers, providers, upstreams, recent, requests),
+        troubles=(
+            *troubles(picture, workers, providers, upstreams, recent, requests),
+            *refused(reload),
+        ),
+        reload=reload,
         requests=requests,
         requests_total=outcomes(picture.total),
         latency=latency(recent.durations, picture.bounds),

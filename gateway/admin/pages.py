@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
-from gateway.admin.promises import CONSOLE
+from gateway.admin.promises import CONSOLE, RELOADER
 from gateway.admin.readings import look, recent, route_rows, wanted
 from gateway.admin.recent import Seen, Wanted
 from gateway.admin.rendering import NAMES, lead_to, render
@@ -99,7 +99,14 @@ async def _config(request: web.Request) -> web.Response:
         (name, list(rows))
         for name, rows in groupby(settings, key=lambda each: _section(each.key))
     ]
-    context = {"settled": settled, "sections": sections, "q": words, "all": every}
+    reloader = request.app[RELOADER]
+    context = {
+        "settled": settled,
+        "sections": sections,
+        "q": words,
+        "all": every,
+        "reload": None if reloader is None else reloader.last,
+    }
     return render(request, "config.html", context)
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.admin.picture import Picture, Settled
 from gateway.admin.recent import Seen
 from gateway.admin.troubles import Workers
-from gateway.values import Mark, MarkKind, Secret
+from gateway.values import Mark, MarkKind, Reload, Secret
 
 
 class Explainer(Protocol):
@@ -71,6 +71,20 @@ class Console(Protocol):
         ...
 
 
+class Reloader(Protocol):
+    """Puts the configuration of the files in force."""
+
+    @property
+    def last(self) -> Reload:
+        """Tell what came of the last change; the start is one."""
+        ...
+
+    async def reload(self, trigger: str) -> Reload:
+        """Read the files, and tell what came of it; a bad one changes nothing."""
+        ...
+
+
 EXPLAINER: Final[web.AppKey[Explainer]] = web.AppKey("explainer")
 DESK: Final[web.AppKey[RevocationDesk]] = web.AppKey("desk")
 CONSOLE: Final[web.AppKey[Console]] = web.AppKey("console")
+RELOADER: Final[web.AppKey[Reloader | None]] = web.AppKey("reloader")

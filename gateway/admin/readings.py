@@ -21,7 +21,7 @@ from aiohttp import web
 from gateway.admin.guards import Problem, as_json
 from gateway.admin.openapi import openapi
 from gateway.admin.overview import Overview, overview
-from gateway.admin.promises import CONSOLE
+from gateway.admin.promises import CONSOLE, RELOADER
 from gateway.admin.recent import KEPT, Seen, Wanted
 from gateway.admin.table import RouteRow, rows
 from gateway.admin.traffic import lately
@@ -64,12 +64,13 @@ async def look(app: web.Application) -> Overview:
     """Give the overview of now."""
     console = app[CONSOLE]
     picture = await console.picture()
-    settled = console.settled()
+    settled, reloader = console.settled(), app[RELOADER]
     return overview(
         picture,
         now=console.now(),
         version=settled.version,
         workers=console.workers(),
+        reload=None if reloader is None else reloader.last,
     )
 
 
@@ -141,12 +142,13 @@ async def _recent(request: web.Request) -> web.Response:
 
 async def _config(request: web.Request) -> web.Response:
     known(request.query)
-    settled = request.app[CONSOLE].settled()
+    settled, reloader = request.app[CONSOLE].settled(), request.app[RELOADER]
     return as_json(
         {
             "digest": settled.digest,
             "version": settled.version,
             "warnings": settled.warnings,
+            "reload": None if reloader is None else reloader.last,
             "settings": settled.settings,
         }
     )

@@ -12,6 +12,7 @@ from gateway.admin.parts import ProviderView, UpstreamView
 from gateway.admin.picture import Picture, StorePicture
 from gateway.admin.pulse import Tally
 from gateway.admin.traffic import Outcomes, outcome, reasons
+from gateway.values import Reload
 
 _FEW: Final = 20
 """Fewer requests say nothing about how many of them fail."""
@@ -53,6 +54,17 @@ def troubles(
         *_failing(recent, requests),
     )
     return tuple(sorted(found, key=lambda each: each.level))
+
+
+def refused(reload: Reload | None) -> Iterable[Trouble]:
+    """Say that the files hold a configuration that is not in force."""
+    if reload is not None and not reload.ok:
+        problem = next(iter(reload.problems), "no reason was told")
+        yield Trouble(
+            "warn",
+            "The configuration in the files was refused",
+            f"What was in force before still serves. {problem}",
+        )
 
 
 def _process(picture: Picture, workers: Workers) -> Iterable[Trouble]:

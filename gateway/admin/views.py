@@ -22,8 +22,10 @@ from gateway.admin.promises import (
     CONSOLE,
     DESK,
     EXPLAINER,
+    RELOADER,
     Console,
     Explainer,
+    Reloader,
     RevocationDesk,
 )
 from gateway.admin.readings import READABLE, add_readings
@@ -40,6 +42,7 @@ def admin_app(
     desk: RevocationDesk,
     console: Console,
     token: Secret | None,
+    reloader: Reloader | None = None,
     hosts: Iterable[str] = (),
     body_seconds: float = BODY_SECONDS,
 ) -> web.Application:
@@ -54,6 +57,7 @@ def admin_app(
     app[EXPLAINER] = explainer
     app[DESK] = desk
     app[CONSOLE] = console
+    app[RELOADER] = reloader
     app[DEADLINE] = body_seconds
     app.on_response_prepare.append(add_safe_headers)
     add_readings(app)

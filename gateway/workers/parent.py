@@ -137,6 +137,7 @@ class Parent:
             explainer=Explainer(self._posts),
             desk=self._desk,
             console=self._console,
+            reloader=self.reloads,
             token=self.config.admin.token,
             hosts=(listen.admin.host,),
         )

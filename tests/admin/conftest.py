@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.admin.views import admin_app
-from tests.admin.doubles import AUTHORIZED, TOKEN, Console, Desk, Explainer
+from tests.admin.doubles import AUTHORIZED, TOKEN, Console, Desk, Explainer, Reloader
 
 
 @pytest.fixture
@@ -25,11 +25,18 @@ def console():
 
 
 @pytest.fixture
-def application(explainer, desk, console):
+def reloader():
+    """The configuration of the files is in force."""
+    return Reloader()
+
+
+@pytest.fixture
+def application(explainer, desk, console, reloader):
     """Give the application; `options` are those of `admin_app`."""
 
     def make(**options):
         parts = {"explainer": explainer, "desk": desk, "console": console}
+        parts["reloader"] = reloader
         return admin_app(**{**parts, "token": TOKEN, **options})
 
     return make

@@ -7,7 +7,7 @@ from gateway.admin.picture import Picture, Settled
 from gateway.admin.recent import Seen
 from gateway.admin.troubles import Workers
 from gateway.errors import StoreUnavailable
-from gateway.values import Mark, MarkKind, Secret
+from gateway.values import Mark, MarkKind, Reload, Secret
 from tests.admin.samples import NOW, SETTLED, exchange, picture
 
 TOKEN = Secret("an-admin-token-of-some-length")
@@ -60,6 +60,22 @@ class Desk:
 
     async def lift(self, mark: Mark) -> None:
         self.held.remove(mark)
+
+
+class Reloader:
+    """Keeps the promise: what comes of the next change is what a test wants."""
+
+    def __init__(self) -> None:
+        self.last = Reload(ok=True, at=NOW, trigger="start", version="c0ffee")
+        self.next = Reload(
+            ok=True, at=NOW, trigger="api", version="bee", changes="routes: +1 ~0 -0"
+        )
+        self.asked: list[str] = []
+
+    async def reload(self, trigger: str) -> Reload:
+        self.asked.append(trigger)
+        self.last = self.next
+        return self.last
 
 
 class Console:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.values import MarkKind, Secret
+from gateway.values import MarkKind, Reload, Secret
 from tests.admin.doubles import AUTHORIZED
 
 
@@ -230,16 +230,51 @@ async def test_a_body_must_come_in_time(aiohttp_client, application, desk):
     assert [] == desk.asked
 
 
+REFUSED = Reload(
+    ok=False, at=1.0, trigger="api", version="c0ffee", problems=("a.yaml:3: x",)
+)
+
+
+async def test_the_configuration_of_the_files_is_put_in_force(admin, reloader):
+    """And what came of it is told."""
+    async with admin.post("/api/reload") as answer:
+        told = await answer.json()
+
+    assert 200 == answer.status
+    assert (True, "bee", "routes: +1 ~0 -0") == (
+        told["ok"],
+        told["version"],
+        told["changes"],
+    )
+    assert ["api"] == reloader.asked
+
+
+async def test_a_configuration_with_a_problem_is_told_with_it(admin, reloader):
+    """422: it was understood, and it is not in force."""
+    reloader.next = REFUSED
+    async with admin.post("/api/reload") as answer:
+        assert 422 == answer.status
+        assert ["a.yaml:3: x"] == (await answer.json())["problems"]
+
+
+async def test_where_nothing_reloads_that_is_told(aiohttp_client, application):
+    """503, as for everything that cannot be done now."""
+    client = await aiohttp_client(application(reloader=None), headers=AUTHORIZED)
+    async with client.post("/api/reload") as answer:
+        assert 503 == answer.status
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
+        ("POST", "/api/reload"),
         ("POST", "/api/explain"),
         ("GET", "/api/revocations"),
         ("POST", "/api/revocations"),
         ("DELETE", "/api/revocations/0"),
     ],
 )
-async def test_all_of_it_is_guarded(anybody, explainer, desk, method, path):
+async def test_all_of_it_is_guarded(anybody, explainer, desk, reloader, method, path):
     """No resource is reached without the token, from afar, or under another name."""
     client = anybody
     body = json.dumps({"provider": "melon", "all": True, "method": "GET", "url": "/"})
@@ -250,4 +285,4 @@ async def test_all_of_it_is_guarded(anybody, explainer, desk, method, path):
     async with client.request(method, path, data=body, headers=headers) as answer:
         assert 421 == answer.status
 
-    assert [] == explainer.asked + desk.asked
+    assert [] == explainer.asked + desk.asked + reloader.asked

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.values import MarkKind, Secret
+from gateway.values import MarkKind, Reload, Secret
 from tests.admin.doubles import AUTHORIZED
 
 
@@ -81,6 +81,10 @@ DENIED = {
             ],
         ),
         ({**ALLOWED, "upstream": {"refused": "headers_too_large"}}, ["not sent"]),
+        (
+            {**ALLOWED, "decision": "shadow", "reason": "expired"},
+            ["it would be denied: expired", "melon is sent"],
+        ),
         ({**ALLOWED, "upstream": {"name": None}}, ["It goes to no upstream"]),
         ({**ALLOWED, "facts": None}, ["They could not be learned"]),
         (
@@ -261,6 +265,44 @@ async def test_who_only_reads_is_told_how_many_there_are(anybody, desk):
     assert "ada" not in text
 
 
+# -------------------------------------------------------------------------- reload
+
+
+async def test_the_files_are_put_in_force_by_a_button(admin, own, reloader):
+    """The page tells what came of it."""
+    assert (303, "", "/config") == await sent(admin, "/config/reload", own)
+    assert ["api"] == reloader.asked
+    async with admin.get("/config") as answer:
+        text = await answer.text()
+
+    assert "✓ in force" in text
+    assert "routes: +1 ~0 -0" in text
+
+
+async def test_a_refused_configuration_is_shown_with_its_problems(admin, own, reloader):
+    """And is the first thing that the overview tells."""
+    reloader.next = Reload(
+        ok=False,
+        at=1_800_000_000.0,
+        trigger="files",
+        version="c0ffee",
+        problems=("gateway.yaml:3: routes: expected <b>", "gateway.yaml:9: y"),
+    )
+    await sent(admin, "/config/reload", own)
+    async with admin.get("/config") as answer:
+        text = await answer.text()
+    assert "✕ refused" in text
+    assert "gateway.yaml:3: routes: expected &lt;b&gt;" in text
+    assert "by a change of the files" in text
+
+    async with admin.get("/api/overview") as answer:
+        told = await answer.json()
+    assert "The configuration in the files was refused" in {
+        each["what"] for each in told["troubles"]
+    }
+    assert not told["reload"]["ok"]
+
+
 # --------------------------------------------------------------------------- forms
 
 
@@ -274,8 +316,12 @@ async def test_who_only_reads_is_told_how_many_there_are(anybody, desk):
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-@pytest.mark.parametrize("path", ["/explain", "/revocations", "/revocations/confirm"])
-async def test_a_form_of_another_site_is_refused(admin, desk, explainer, path, headers):
+@pytest.mark.parametrize(
+    "path", ["/explain", "/revocations", "/revocations/confirm", "/config/reload"]
+)
+async def test_a_form_of_another_site_is_refused(
+    admin, desk, explainer, reloader, path, headers
+):
     """The browser brings the credentials by itself, so the page must be ours."""
     status, text, _ = await sent(
         admin, path, headers, provider="melon", kind="provider", method="GET", url="/"
@@ -283,7 +329,7 @@ async def test_a_form_of_another_site_is_refused(admin, desk, explainer, path, h
 
     assert 403 == status
     assert "our own page" in text
-    assert [] == desk.asked + explainer.asked
+    assert [] == desk.asked + explainer.asked + reloader.asked
 
 
 @pytest.mark.parametrize(

@@ -31,4 +31,4 @@ def test_the_api_is_as_it_is_described(demo, tmp_path):
     )
 
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert "Tested: 8" in done.stdout
+    assert "Tested: 9" in done.stdout
