@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 import pytest
 
 from gateway.config.addresses import Address
@@ -253,9 +252,7 @@ async def judged(**settings: Any) -> AsyncIterator[Door]:
     async with door(routes=TABLE, **settings) as d:
         teach(d.facts)
         d.ledger.revoked.add("Trevoked")
-        d.front.setup = msgspec.structs.replace(
-            d.front.setup, headers=HEADERS, engines=ENGINES
-        )
+        d.front.setup = replace(d.front.setup, headers=HEADERS, engines=ENGINES)
         yield d
 
 
