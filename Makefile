@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-routing chart dashboard prometheus-test deploy-test ui-test coverage faults flood soak engines render proto lock clean
+.PHONY: help demo test check format bench bench-routing chart kubernetes dashboard prometheus-test deploy-test ui-test coverage faults flood soak engines render proto lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,10 @@ dashboard: $(VENV)/.bench  ## make the Grafana dashboard, and its picture by a r
 prometheus-test: $(BIN)/pytest  ## rules, metrics and the dashboard, by a real Prometheus; a minute (part of deploy-test)
 	$(BIN)/pytest -m deploy tests/deploy/test_prometheus.py
 
+kubernetes: chart  ## make deploy/kubernetes of what the chart renders
+	@tests/deploy/tools.sh
+	$(BIN)/python -m deploy.kubernetes
+
 deploy-test: $(BIN)/pytest  ## the chart and the image, by real helm, buildah and bubblewrap
 	@tests/deploy/tools.sh
 	$(BIN)/pytest -m deploy tests/deploy
@@ -96,4 +100,4 @@ lock: $(BIN)/pytest  ## write down the versions that were tested
 	deploy/lock.sh
 
 clean:  ## forget the virtual environment and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) .deploy .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

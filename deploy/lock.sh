@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Write down what the image is made of, with the hashes of every file: `make lock`.
-# The versions are those of requirements.lock, which is what was tested.
+# The versions are those of requirements.lock, which is what was tested. Extras that serve
+# are part of it: nobody installs into an image.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
@@ -14,5 +15,5 @@ compile() {
         --python-version 3.11 --python-platform linux --no-annotate \
         --custom-compile-command "make lock" "$@"
 }
-compile pyproject.toml --constraint requirements.lock --output-file deploy/image.lock
+compile pyproject.toml --extra grpc --constraint requirements.lock --output-file deploy/image.lock
 compile --output-file deploy/build.lock - <<<hatchling
