@@ -10,9 +10,10 @@ of Envoy's own (`ext_authz.proto`).
 """
 
 import asyncio
+import functools
 import ipaddress
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 import grpc
@@ -24,12 +25,7 @@ from gateway.fronts.ext_authz_pb2 import (
     AttributeContext,
     CheckRequest,
     CheckResponse,
-    DeniedHttpResponse,
-    HeaderValue,
     HeaderValueOption,
-    HttpStatus,
-    OkHttpResponse,
-    Status,
 )
 from gateway.rules.engine_headers import HANDOVER, UPSTREAM_NAME
 from gateway.tasks import spawn
@@ -56,6 +52,9 @@ _LOOK: Final = 0.5
 
 _REPLACE: Final = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _ADD: Final = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -200,6 +199,7 @@ def _handlers(front: ExtAuthz) -> tuple[grpc.GenericRpcHandler, ...]:
 # ------------------------------------------------------------------- the question
 
 
+@functools.lru_cache(maxsize=256)
 def peer_address(told: str) -> str:
     """Give the address in gRPC's name of a peer: `ipv4:127.0.0.1:80`, `ipv6:[::1]:80`."""
     family, _, rest = told.partition(":")
@@ -256,46 +256,49 @@ def _headers(http: AttributeContext.HttpRequest) -> list[Header]:
 
 
 def _leave(leave: Leave, asked: bytes) -> CheckResponse:
+    answer = CheckResponse()
+    answer.status.code = _OK
+    allowed = answer.ok_response
     seen = set[bytes]()
-    headers = []
     for name, value in leave.put:
-        headers.append(_option(name, value, _ADD if name in seen else _REPLACE))
+        _add(allowed.headers, name, value, _ADD if name in seen else _REPLACE)
         seen.add(name)
-    headers.append(_option(UPSTREAM_NAME, leave.upstream.encode(), _REPLACE))
+    _add(allowed.headers, UPSTREAM_NAME, leave.upstream.encode())
     if leave.target != asked:
-        headers.append(_option(b":path", leave.target, _REPLACE))
+        _add(allowed.headers, b":path", leave.target)
     # Envoy takes out after it has put in.
-    drop = [name.decode("latin-1") for name in leave.drop if name != UPSTREAM_NAME]
-    return CheckResponse(
-        status=Status(code=_OK),
-        ok_response=OkHttpResponse(headers=headers, headers_to_remove=drop),
+    allowed.headers_to_remove.extend(
+        [name.decode("latin-1") for name in leave.drop if name != UPSTREAM_NAME]
     )
+    return answer
 
 
 def _handed_over(cluster: str) -> CheckResponse:
     """Send a request as it is to our own listener, which judges it."""
-    header = _option(UPSTREAM_NAME, cluster.encode(), _REPLACE)
-    return CheckResponse(
-        status=Status(code=_OK), ok_response=OkHttpResponse(headers=[header])
-    )
+    answer = CheckResponse()
+    answer.status.code = _OK
+    _add(answer.ok_response.headers, UPSTREAM_NAME, cluster.encode())
+    return answer
 
 
 def _denied(refusal: Refusal) -> CheckResponse:
-    answer = refusal.answer
-    lines = [*answer.headers, (b"x-request-id", refusal.request_id)]
-    code = _UNAUTHENTICATED if answer.status == 401 else _PERMISSION_DENIED
-    return CheckResponse(
-        status=Status(code=code),
-        denied_response=DeniedHttpResponse(
-            status=HttpStatus(code=answer.status),
-            headers=[_option(name.lower(), value, _REPLACE) for name, value in lines],
-            body=answer.body.decode(),
-        ),
-    )
+    told, answer = refusal.answer, CheckResponse()
+    answer.status.code = _UNAUTHENTICATED if told.status == 401 else _PERMISSION_DENIED
+    denied = answer.denied_response
+    denied.status.code = told.status
+    for name, value in (*told.headers, (b"x-request-id", refusal.request_id)):
+        _add(denied.headers, name.lower(), value)
+    denied.body = told.body.decode()
+    return answer
 
 
-def _option(
-    name: bytes, value: bytes, action: HeaderValueOption.HeaderAppendAction
-) -> HeaderValueOption:
-    header = HeaderValue(key=name.decode(), value=value.decode())
-    return HeaderValueOption(header=header, append_action=action)
+def _add(
+    options: "RepeatedCompositeFieldContainer[HeaderValueOption]",
+    name: bytes,
+    value: bytes,
+    action: HeaderValueOption.HeaderAppendAction = _REPLACE,
+) -> None:
+    option = options.add()
+    option.append_action = action
+    option.header.key = name.decode()
+    option.header.value = value.decode()

@@ -51,6 +51,7 @@ _PATHS: Final[Mapping[str, tuple[Door, tuple[bytes, bytes, bytes]]]] = {
 _CHOSEN: Final = "/traefik/"
 _ENVOY_PREFIX: Final = "/envoy"
 _PROTO: Final = b"x-forwarded-proto"
+_TELLING: Final = frozenset({*_ORIGINAL, *_FORWARDED, _PROTO})
 _MUST_TELL_SCHEME: Final = frozenset({TRAEFIK, CADDY})
 _SCHEMES: Final = {b"http": "http", b"ws": "http", b"https": "https", b"wss": "https"}
 """Traefik has a scheme of its own for WebSockets."""
@@ -116,17 +117,22 @@ class ForwardAuth:
         names: tuple[bytes, bytes, bytes] | None,
         peer: str,
     ) -> Question | Reason:
-        headers = [(name.lower(), value) for name, value in request.raw_headers]
-        told: tuple[bytes | None, ...]
+        headers, told = list[Header](), dict[bytes, bytes]()
+        for raw, value in request.raw_headers:
+            name = raw.lower()
+            headers.append((name, value))
+            if name in _TELLING:
+                # None, an empty one and several are no word at all.
+                told[name] = b"" if name in told else value
+        method: bytes | None
         if names is None:
             path = request.raw_path.removeprefix(_ENVOY_PREFIX)
-            target = path.encode("utf-8", "surrogateescape")
-            told = (request.method.encode(), _only(headers, b"host"), target)
+            target_told: bytes | None = path.encode("utf-8", "surrogateescape")
+            method, host = request.method.encode(), told.get(b"host")
         else:
-            told = tuple(_only(headers, name) for name in names)
-        method, host, target_told = told
-        scheme = _scheme(headers, must=door in _MUST_TELL_SCHEME)
-        if method is None or host is None or target_told is None or scheme is None:
+            method, host, target_told = map(told.get, names)
+        scheme = _scheme(told.get(_PROTO), must=door in _MUST_TELL_SCHEME)
+        if not (method and host and target_told and scheme):
             return Reason.BAD_QUESTION
         if not _METHOD.fullmatch(method):
             return Reason.BAD_QUESTION
@@ -147,18 +153,11 @@ def _peer(request: web.BaseRequest) -> str:
     return str(told[0]) if told else ""
 
 
-def _only(headers: list[Header], name: bytes) -> bytes | None:
-    """Give the one value there is; None for none, an empty one, and several."""
-    values = [value for key, value in headers if key == name]
-    return values[0] if len(values) == 1 and values[0] else None
-
-
-def _scheme(headers: list[Header], *, must: bool) -> str | None:
+def _scheme(told: bytes | None, *, must: bool) -> str | None:
     """Give the scheme the engine tells; None where it had to, or where it is none."""
-    if not must and not any(name == _PROTO for name, _ in headers):
-        return "http"
-    told = _only(headers, _PROTO)
-    return None if told is None else _SCHEMES.get(told.lower())
+    if told is None:
+        return None if must else "http"
+    return _SCHEMES.get(told.lower())
 
 
 def _told(door: Door, advice: Advice) -> web.Response:

@@ -98,18 +98,26 @@ class EngineHeaders:
         )
         if isinstance(wanted, Reason):
             return wanted
-        there, kept = _by_name(head.headers), _by_name(wanted)
-        put = tuple(
-            header
-            for header in wanted
-            if (name := header[0]) in self._replaced
-            or (not _is_engines(name) and there.get(name) != kept[name])
-        )
-        drop = dict.fromkeys(name for name in self.replaced if name not in kept)
-        drop |= dict.fromkeys(
-            name for name in there if name not in kept and not _is_engines(name)
-        )
-        return Changes(put, tuple(drop))
+        replaced, kept = self._replaced, {name for name, _ in wanted}
+        put, ours, theirs = list[Header](), list[Header](), list[Header]()
+        for header in wanted:
+            if header[0] in replaced:
+                put.append(header)
+            elif not _is_engines(header[0]):
+                ours.append(header)
+        drop = [name for name in self.replaced if name not in kept]
+        for header in head.headers:
+            name = header[0]
+            if name in replaced or _is_engines(name):
+                continue
+            if name in kept:
+                theirs.append(header)
+            else:
+                drop.append(name)
+        if ours != theirs:
+            there, wished = _by_name(theirs), _by_name(ours)
+            put += [each for each in ours if there.get(each[0]) != wished[each[0]]]
+        return Changes(tuple(put), tuple(dict.fromkeys(drop)))
 
     def beyond(self, changes: Changes) -> bool:
         """Tell whether to drop these names takes an engine that is told them.

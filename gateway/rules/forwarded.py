@@ -8,9 +8,11 @@ to the left of it is the client's own word (oauth2-proxy CVE-2026-40575).
 import functools
 import ipaddress
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from gateway.values import Header
+
+_USUAL_BYTES: Final = 64
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -26,6 +28,7 @@ class TrustedProxies:
         self._unix = "unix" in networks
         self._networks = tuple(each for each in networks if each != "unix")
         self.trusts = functools.lru_cache(maxsize=1024)(self._trusts)
+        self._familiar = functools.lru_cache(maxsize=1024)(self._client)
 
     def __repr__(self) -> str:
         return f"<TrustedProxies: {len(self._networks)} networks>"
@@ -50,8 +53,13 @@ class TrustedProxies:
         An element that is no address ends the search: nothing left of it counts.
         """
         told = [value for name, value in headers if name == b"x-forwarded-for"]
+        path = b",".join(told)
+        # A proxy names few clients, and most of them again and again.
+        return (self._familiar if len(path) <= _USUAL_BYTES else self._client)(path)
+
+    def _client(self, path: bytes) -> str | None:
         client = None
-        for element in reversed(b",".join(told).split(b",")):
+        for element in reversed(path.split(b",")):
             address = element.strip(b" \t").decode("latin-1")
             try:
                 client = str(ipaddress.ip_address(address))

@@ -17,9 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks import machine, scenes
+from tests.benchmarks.doors import Doors
+from tests.benchmarks.figures import percentile
 from tests.benchmarks.lineup import GATEWAY, PEERS, QUICK, Peer
 from tests.benchmarks.loads import (
+    DECISION,
     DOWNLOAD,
+    ENGINES,
     FRESH,
     HIT_1,
     HIT_64,
@@ -34,7 +38,7 @@ from tests.benchmarks.loads import (
 )
 from tests.benchmarks.processes import Cores, DidNotStart
 from tests.benchmarks.report import markdown
-from tests.benchmarks.results import MANY_ROUTES, Results
+from tests.benchmarks.results import MANY_ROUTES, STEADY, Pace, Results
 from tests.benchmarks.world import (
     Contestant,
     NotAsExpected,
@@ -69,6 +73,8 @@ FULL: Final = Plan(
         UPLOAD: (3, 1),
         ROUTES: (5, 2),
         STORE: (3, 2),
+        DECISION: (3, 2),
+        ENGINES: (3, 2),
     },
     starts=3,
     flood=3,
@@ -84,6 +90,8 @@ BRIEF: Final = Plan(
         UPLOAD: (1, 1),
         ROUTES: (2, 1),
         STORE: (1, 1),
+        DECISION: (2, 1),
+        ENGINES: (2, 1),
     },
     starts=1,
     flood=1,
@@ -141,6 +149,7 @@ class Bench:
             self._try(load, who)
         self._routes()
         self._shared_store()
+        self.doors()
         # The herd last: Apache is not itself for a while when 2,000 leave at once.
         for there in asking:
             self._flood(there)
@@ -187,6 +196,36 @@ class Bench:
             self._note(f"**{SHARED_STORE}**: {asked:,} requests were no hits there")
         there.stop()
 
+    def doors(self) -> None:
+        """Ask for decisions, as nginx does and through engines that do."""
+        doors = Doors(self._site)
+        self._ending.callback(doors.gateway.stop)
+        self._try(DECISION, [doors.door])
+        beside = (OURS, "nginx", "envoy")
+        asking = [self._running[name][1] for name in beside if name in self._running]
+        started: list[Contestant] = []
+        for there in doors.engines():
+            started.append(there)
+            self._ending.callback(there.stop)
+        for text in doors.skipped:
+            self._note(text)
+        self._try(ENGINES, [*asking, *started])
+        for there in (doors.door, *asking, *started):
+            self._pace(doors, there)
+        for there in (*started, doors.gateway):
+            there.stop()
+
+    def _pace(self, doors: Doors, there: Contestant) -> None:
+        say(f"at a steady pace: {there.name}")
+        request = doors.question(there)
+        try:
+            took = scenes.steady(there.port, request, STEADY, self._plan.flood)
+        except OSError as error:
+            self._note(f"**{there.name}** has no pace: {error}")
+            return
+        p50, p99 = (percentile(took, share) for share in (0.5, 0.99))
+        self.results.paces[there.name] = Pace(rate=STEADY, p50=p50, p99=p99)
+
     def _variant(self, label: str, **values: str) -> Contestant:
         peer = replace(GATEWAY, values={**GATEWAY.values, **values})
         there = enter(self._site, peer, label)
@@ -210,9 +249,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short, with few peers")
     parser.add_argument("--only", metavar="PEER,PEER", help=f"of {', '.join(names)}")
+    parser.add_argument(
+        "--doors", action="store_true", help="the decision door, and nothing else"
+    )
     parser.add_argument("--install", action="store_true", help="what is missing")
     given = parser.parse_args(arguments)
-    only = given.only.split(",") if given.only else QUICK if given.quick else names
+    usual = ("nginx", "envoy") if given.doors else QUICK if given.quick else names
+    only = given.only.split(",") if given.only else usual
     if unknown := set(only) - {OURS, *names}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {names}")
     peers = [peer for peer in PEERS if peer is GATEWAY or peer.name in only]
@@ -221,28 +264,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if why := machine.obstacle():
         parser.exit(1, f"bench: {why}\n")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    results = run(peers, BRIEF if given.quick else FULL)
-    publish(results, quick=given.quick)
+    plan = BRIEF if given.quick else FULL
+    results = run(peers, plan, doors=given.doors)
+    publish(results, kind="doors" if given.doors else "quick" if given.quick else "")
 
 
-def run(peers: Sequence[Peer], plan: Plan) -> Results:
-    """Measure these; whatever was started has ended when this returns or raises."""
+def run(peers: Sequence[Peer], plan: Plan, *, doors: bool = False) -> Results:
+    """Measure these, or `doors` alone; whatever was started has ended when this returns or raises."""
     machine.allow_many_files()
     cores = Cores.here()
     os.sched_setaffinity(0, map(int, cores.others.split(",")))
     with open_site(cores) as site, ExitStack() as ending:
         bench = Bench(site, plan, ending)
         bench.invite(peers)
-        bench.measure()
+        if doors:
+            bench.doors()
+        else:
+            bench.measure()
         return bench.results
 
 
-def publish(results: Results, *, quick: bool) -> None:
+def publish(results: Results, *, kind: str) -> None:
     """Print the report, and keep it with its picture among the results."""
     text = markdown(results)
     sys.stdout.write(f"\n{text}\n")
     day = results.about["date"].partition(" ")[0]
-    path = RESULTS / f"{day}{'-quick' if quick else ''}.md"
+    path = RESULTS / f"{day}{f'-{kind}' if kind else ''}.md"
     try:
         from tests.benchmarks.plot import draw  # noqa: PLC0415 -- an extra
     except ImportError:

@@ -80,7 +80,12 @@ GATEWAY: Final = Peer(
     settings="gateway.yaml",
     command=("@{python}", "-m", "gateway", "run", "-c", "@{settings}"),
     distribution="token-gateway",
-    values={"store": "memory://", "memory": "64MiB", "routes": "routes-10.yaml"},
+    values={
+        "store": "memory://",
+        "memory": "64MiB",
+        "routes": "routes-10.yaml",
+        "doors": "",
+    },
 )
 PEERS: Final = (
     GATEWAY,

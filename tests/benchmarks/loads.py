@@ -10,6 +10,9 @@ OURS: Final = "gateway"
 DIRECT: Final = "direct"
 """The upstream with nobody in front."""
 
+DOOR: Final = "gateway, /nginx"
+"""The decision door for nginx, without nginx."""
+
 SMALL: Final = "/items/1k"
 STORE_TOKENS: Final = 1500
 """How many tokens `many.lua` goes through."""
@@ -78,6 +81,18 @@ STORE: Final = Load(
     connections=64,
     token="",
     script="many.lua",
+)
+DECISION: Final = Load(
+    name="decision-64",
+    title="The decision door alone, cached token, 64 connections",
+    connections=64,
+    path="/nginx",
+    script="asks.lua",
+)
+ENGINES: Final = Load(
+    name="engines-64",
+    title="Engines that ask us, cached token, 64 connections, 1 KiB",
+    connections=64,
 )
 UNKNOWN: Final = Load(
     name="unknown-32",

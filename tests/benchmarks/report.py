@@ -128,6 +128,13 @@ def _scenes(results: Results) -> Iterator[str]:
             for name, it in results.floods.items()
         )
         yield table(head, rows_of_floods)
+    if results.paces:
+        yield "## At a steady pace, over 64 connections"
+        paces = (
+            (name, f"{it.rate:,}", f"{it.p50 * 1e3:.3f}", f"{it.p99 * 1e3:.3f}")
+            for name, it in results.paces.items()
+        )
+        yield table(("", "requests/s", "p50 ms", "p99 ms"), paces)
     yield "## Start and memory"
     starts = (
         (

@@ -8,6 +8,7 @@ from typing import Final
 from tests.benchmarks.figures import MEBIBYTE, Rounds, median_of, ratio_of
 from tests.benchmarks.loads import (
     DIRECT,
+    DOOR,
     DOWNLOAD,
     HIT_1,
     HIT_64,
@@ -20,6 +21,8 @@ from tests.benchmarks.loads import (
 HERD: Final = 2000
 IDLE: Final = 2000
 FLOOD_SHARE: Final = 0.3
+STEADY: Final = 500
+"""Questions a second: what a decision takes when nobody is at the limit."""
 
 MANY_ROUTES: Final = "gateway, 10,000 routes"
 
@@ -61,6 +64,15 @@ class Flood:
     left_out: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Answers at a steady pace over 64 connections: how many a second, and seconds."""
+
+    rate: int
+    p50: float
+    p99: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Results:
     """Everything that was found.
@@ -74,6 +86,7 @@ class Results:
     starts: dict[str, Start] = field(default_factory=dict)
     herds: dict[str, Herd] = field(default_factory=dict)
     floods: dict[str, Flood] = field(default_factory=dict)
+    paces: dict[str, Pace] = field(default_factory=dict)
 
     def rounds(self, load: Load, name: str) -> Rounds | None:
         """Give the samples of one contestant under one load, if there are any."""
@@ -125,6 +138,11 @@ def _added_p50(results: Results) -> float | None:
     if ours is None or direct is None:
         return None
     return (median_of("p50", ours) - median_of("p50", direct)) * 1e6
+
+
+def _decided(results: Results) -> float | None:
+    pace = results.paces.get(DOOR)
+    return None if pace is None else pace.p99 * 1e3
 
 
 def _idle(results: Results) -> float | None:
@@ -182,6 +200,12 @@ GOALS: Final = (
         "CPU per request with 10,000 routes, of that with 10",
         _ratio("cpu_each", ROUTES, OURS, MANY_ROUTES),
         1.05,
+    ),
+    Goal(
+        f"p99 of the decision door, 64 connections, {STEADY:,} a second",
+        _decided,
+        5.0,
+        unit="ms",
     ),
     Goal(f"questions for a herd of {HERD:,}", _herd, 1.0, unit=""),
     Goal("p99 of a probe beside a flood, of its quiet p99", _flooded, 2.0),

@@ -6,12 +6,13 @@ The clients are plain sockets, in this process, on the cores of the load.
 import json
 import re
 import secrets
+import selectors
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.benchmarks.world import Contestant, Site, enter
 from tests.benchmarks.wrk import run_wrk
 
 PROBES_A_SECOND: Final = 400
+LINES: Final = 64
 _PATIENCE: Final = 20.0
 _FLOOD: Final = Path(__file__).parent / "flood.py"
 _SETTLE: Final = 0.5
@@ -134,6 +136,50 @@ def _probe(site: Site, port: int, seconds: float) -> Iterator[float]:
             line.sendall(request)
             _read_answer(line)
             yield time.perf_counter() - sent
+
+
+# ----------------------------------------------------------------------- a steady pace
+
+
+def steady(port: int, request: bytes, rate: int, seconds: int) -> list[float]:
+    """Ask at a steady pace over `LINES` connections; give how long each answer took.
+
+    From when it was due, so that who waits for a free connection is counted as well.
+    """
+    with ExitStack() as ending:
+        idle = deque(ending.enter_context(_connect(port)) for _ in range(LINES))
+        selector = ending.enter_context(selectors.DefaultSelector())
+        for line in idle:
+            selector.register(line, selectors.EVENT_READ)
+        due: dict[socket.socket, float] = {}
+        received: dict[socket.socket, bytes] = {}
+        took: list[float] = []
+        begun, sent, whole = time.perf_counter(), 0, rate * seconds
+        while len(took) < whole:
+            wait = begun + sent / rate - time.perf_counter() if sent < whole else 1.0
+            if idle and sent < whole and wait <= 0:
+                line = idle.popleft()
+                line.sendall(request)
+                due[line], received[line] = begun + sent / rate, b""
+                sent += 1
+                continue
+            for key, _ in selector.select(max(0.0, wait) if idle else _PATIENCE):
+                line = next(each for each in due if each is key.fileobj)
+                if not (piece := line.recv(65536)):
+                    raise ConnectionError("closed while it was asked")
+                received[line] += piece
+                if _is_whole(received[line]):
+                    took.append(time.perf_counter() - due.pop(line))
+                    idle.append(line)
+        return took
+
+
+def _is_whole(received: bytes) -> bool:
+    head, mark, body = received.partition(b"\r\n\r\n")
+    if mark and not head.startswith(b"HTTP/1.1 200 "):
+        raise ConnectionError(f"expected a 200, found {head[:12]!r}")
+    length = _LENGTH.search(head)
+    return bool(mark) and len(body) == (int(length[1]) if length else 0)
 
 
 # ------------------------------------------------------------------- plain sockets
