@@ -145,7 +145,7 @@ class Server:
             explainer=app.explainer,
             desk=app.desk,
             console=Console(self.observatory, app),
-            token=app.config.admin.token,
+            token=lambda: app.config.admin.token,
             reloader=self._reloads,
             hosts=(listen.admin.host,),
         )

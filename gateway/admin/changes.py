@@ -19,6 +19,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from gateway.admin.auditing import note
 from gateway.admin.guards import Problem, as_json
 from gateway.admin.promises import DESK, EXPLAINER, RELOADER
 from gateway.rules import strict_json
@@ -103,8 +104,21 @@ def add_changes(app: web.Application) -> None:
 async def _explain(request: web.Request) -> web.Response:
     body = await _read(request, ExplainBody)
     token = None if body.token is None else Secret(body.token)
-    explain = request.app[EXPLAINER].explain
-    return as_json(await explain(body.method, body.url, body.headers, token))
+    return as_json(await explain(request, body, token))
+
+
+async def explain(
+    request: web.Request, body: ExplainBody, token: Secret | None
+) -> Mapping[str, object]:
+    """Tell what would become of a request, and why."""
+    note(request, "explain")
+    told = await request.app[EXPLAINER].explain(
+        body.method, body.url, body.headers, token
+    )
+    route = told.get("route")
+    named = route["id"] if isinstance(route, Mapping) else ""
+    note(request, "explain", route=named, decision=str(told["decision"]))
+    return told
 
 
 async def _revocations(request: web.Request) -> web.Response:
@@ -125,16 +139,38 @@ async def revoke(
     request: web.Request, provider: str, kind: MarkKind, name: Secret
 ) -> Mark:
     """Revoke; raises `Problem` for a provider that is not known."""
+    note(request, "revoke", kind=kind.value)
     try:
-        return await request.app[DESK].revoke(provider, kind, name)
+        mark = await request.app[DESK].revoke(provider, kind, name)
     except LookupError:
         message = "Expected `provider` to be one of the configured providers."
         raise Problem(400, "unknown_provider", message) from None
+    _note_mark(request, "revoke", mark)
+    return mark
 
 
 async def _lift(request: web.Request) -> web.Response:
-    await request.app[DESK].lift(await find_mark(request))
+    await lift(request)
     return web.Response(status=204)
+
+
+async def lift(request: web.Request) -> None:
+    """Take the mark back that a path names; raises `Problem` for none."""
+    mark = await find_mark(request)
+    _note_mark(request, "lift", mark)
+    await request.app[DESK].lift(mark)
+
+
+def _note_mark(request: web.Request, action: str, mark: Mark) -> None:
+    shown = shown_mark(mark)
+    note(
+        request,
+        action,
+        provider=shown.provider,
+        kind=shown.kind.value,
+        name=shown.name,
+        mark=shown.id,
+    )
 
 
 async def _reload(request: web.Request) -> web.Response:
@@ -147,7 +183,11 @@ async def reload(request: web.Request) -> Reload:
     reloader = request.app[RELOADER]
     if reloader is None:
         raise Problem(503, "unavailable", "This gateway does not reload.")
-    return await reloader.reload("api")
+    note(request, "reload")
+    told = await reloader.reload("api")
+    outcome = "done" if told.ok else "failed"
+    note(request, "reload", outcome=outcome, version=told.version, changes=told.changes)
+    return told
 
 
 async def find_mark(request: web.Request) -> Mark:

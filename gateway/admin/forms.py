@@ -16,7 +16,9 @@ from gateway.admin.changes import (
     ExplainBody,
     RevokeBody,
     ShownMark,
+    explain,
     find_mark,
+    lift,
     mark_id,
     reload,
     revoke,
@@ -24,7 +26,7 @@ from gateway.admin.changes import (
 )
 from gateway.admin.confirm import Asked, Confirmations
 from gateway.admin.guards import SIGNED_IN, Problem
-from gateway.admin.promises import CONSOLE, DESK, EXPLAINER
+from gateway.admin.promises import CONSOLE, DESK
 from gateway.admin.rendering import lead_to, render
 from gateway.values import MarkKind, Secret
 
@@ -77,8 +79,7 @@ async def _explain(request: web.Request) -> web.Response:
         context["problem"] = "Expected a method, a URL, and headers as Name: value."
         return render(request, "explain.html", context, status=400)
     token = None if body.token is None else Secret(body.token)
-    explain = request.app[EXPLAINER].explain
-    told = await explain(body.method, body.url, body.headers, token)
+    told = await explain(request, body, token)
     context["told"] = _complete(told)
     return render(request, "explain.html", context)
 
@@ -201,7 +202,7 @@ async def _ask_lift(request: web.Request) -> web.Response:
 
 
 async def _lift(request: web.Request) -> web.Response:
-    await request.app[DESK].lift(await find_mark(request))
+    await lift(request)
     return lead_to("/revocations?lifted=1")
 
 

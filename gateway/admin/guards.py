@@ -150,11 +150,13 @@ def as_problem(error: Exception) -> Problem:
 
 
 def guarded(
-    token: Secret | None, hosts: Iterable[str], readable: Collection[str] = ()
+    token: Callable[[], Secret | None],
+    hosts: Iterable[str],
+    readable: Collection[str] = (),
 ) -> Middleware:
     """Make the middleware that lets only known hosts, own pages and the token in.
 
-    `hosts` are names and addresses as settings have them: no port, no brackets.
+    `token` gives the one in force. `hosts` are names and addresses as settings have them: no port, no brackets.
     `readable` are the paths that loopback may read without the token; one that ends
     with a slash stands for all below it.
     """
@@ -165,9 +167,10 @@ def guarded(
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         _check_host(request, known)
         _check_site(request)
+        needed = token()
         if not _may_read(request, readable):
-            _check_token(request, token)
-        request[SIGNED_IN] = _has_token(request, token)
+            _check_token(request, needed)
+        request[SIGNED_IN] = _has_token(request, needed)
         return await handler(request)
 
     return guard

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
+from gateway.admin.auditing import note
 from gateway.admin.promises import CONSOLE, RELOADER
 from gateway.admin.readings import look, recent, route_rows, wanted
 from gateway.admin.recent import Seen, Wanted
@@ -134,5 +135,6 @@ def _file(name: str) -> bytes:
 
 async def _sign_in(request: web.Request) -> web.Response:
     """Lead back: whoever comes here has been asked for the token by the guard."""
+    note(request, "sign_in")
     back = request.query.get("to", "/")
     return lead_to(back if back in dict(NAMES) else "/")

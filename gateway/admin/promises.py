@@ -84,6 +84,19 @@ class Reloader(Protocol):
         ...
 
 
+class Auditor(Protocol):
+    """Writes down who changed what. Never raises, never blocks."""
+
+    def record(self, action: str, outcome: str, /, **fields: str | float) -> None:
+        """Take note.
+
+        `action` is `revoke`, `lift`, `reload`, `explain`, `sign_in` or `refused`;
+        `outcome` is `done`, `failed` or `denied`. `fields` always has `peer`, `via`
+        (`page` or `api`) and `request`, and tells what it was about; never a token.
+        """
+        ...
+
+
 EXPLAINER: Final[web.AppKey[Explainer]] = web.AppKey("explainer")
 DESK: Final[web.AppKey[RevocationDesk]] = web.AppKey("desk")
 CONSOLE: Final[web.AppKey[Console]] = web.AppKey("console")

@@ -4,16 +4,18 @@
     forms       explain and revoke, for people
     readings    the same for programs: what may be read
     changes     explain and revoke, for programs
+    auditing    who changed what
     guards      who may speak
 
 Pages and programs are told the same things by the same functions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from aiohttp import web
 
+from gateway.admin.auditing import audited
 from gateway.admin.changes import DEADLINE, add_changes
 from gateway.admin.forms import add_forms
 from gateway.admin.guards import add_safe_headers, errors, guarded
@@ -23,6 +25,7 @@ from gateway.admin.promises import (
     DESK,
     EXPLAINER,
     RELOADER,
+    Auditor,
     Console,
     Explainer,
     Reloader,
@@ -41,17 +44,22 @@ def admin_app(
     explainer: Explainer,
     desk: RevocationDesk,
     console: Console,
-    token: Secret | None,
+    token: Callable[[], Secret | None],
     reloader: Reloader | None = None,
+    auditor: Auditor | None = None,
     hosts: Iterable[str] = (),
     body_seconds: float = BODY_SECONDS,
 ) -> web.Application:
-    """Make the application; `hosts` are names it is served under besides loopback's.
+    """Make the application; `token` gives the one in force; `hosts` are names it is served under besides loopback's.
 
     `body_seconds` is how long a body may take to come.
     """
     app = web.Application(
-        middlewares=[errors(word_problem), guarded(token, hosts, READABLE | PAGES)],
+        middlewares=[
+            errors(word_problem),
+            audited(auditor),
+            guarded(token, hosts, READABLE | PAGES),
+        ],
         client_max_size=BODY_LIMIT_BYTES,
     )
     app[EXPLAINER] = explainer

@@ -138,7 +138,7 @@ class Parent:
             desk=self._desk,
             console=self._console,
             reloader=self.reloads,
-            token=self.config.admin.token,
+            token=lambda: self.config.admin.token,
             hosts=(listen.admin.host,),
         )
         await self._windows.open("admin", listen.admin, admin)

@@ -37,7 +37,7 @@ def application(explainer, desk, console, reloader):
     def make(**options):
         parts = {"explainer": explainer, "desk": desk, "console": console}
         parts["reloader"] = reloader
-        return admin_app(**{**parts, "token": TOKEN, **options})
+        return admin_app(**{**parts, "token": lambda: TOKEN, **options})
 
     return make
 

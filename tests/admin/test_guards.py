@@ -42,7 +42,7 @@ def admin(aiohttp_client):
 
     async def start(token: Secret | None = TOKEN, hosts: tuple[str, ...] = ()):
         app = web.Application(
-            middlewares=[json_errors, guarded(token, hosts, readable=("/",))]
+            middlewares=[json_errors, guarded(lambda: token, hosts, readable=("/",))]
         )
         app.on_response_prepare.append(add_safe_headers)
         app.router.add_get("/", _work)
