@@ -1,7 +1,8 @@
 """Make what the chart has from elsewhere: `make chart`.
 
 values.schema.json is made from values.yaml, its comments, the table below and the schema
-of the gateway's own configuration; the README's tables from the comments. A test of
+of the gateway's own configuration; the README's tables from the comments; rules and the
+dashboard are copied. A test of
 `make test` holds them to it, so nothing here can be forgotten.
 """
 
@@ -16,6 +17,13 @@ import yaml
 
 ROOT: Final = Path(__file__).parent.parent
 CHART: Final = ROOT / "helm" / "token-gateway"
+
+COPIED: Final = (
+    ROOT / "deploy" / "grafana" / "token-gateway.json",
+    ROOT / "deploy" / "prometheus" / "alerts.yml",
+    ROOT / "deploy" / "prometheus" / "recording.yml",
+)
+"""What the chart carries, since Helm reads nothing outside of it."""
 
 Schema = dict[str, Any]
 
@@ -191,6 +199,11 @@ REFINED: Final[Mapping[str, Schema]] = {
             ("metricRelabelings", _OBJECTS),
         )
     },
+    "prometheusRule.labels": _STRINGS,
+    "prometheusRule.alertLabels": _STRINGS,
+    "prometheusRule.without": {"type": "array", "items": {"type": "string"}},
+    "dashboard.labels": _STRINGS,
+    "dashboard.annotations": _STRINGS,
     "extraArgs": {"type": "array", "items": {"type": "string"}},
     "extraEnv": _OBJECTS,
     "extraEnvFrom": _OBJECTS,
@@ -371,10 +384,12 @@ def files() -> Mapping[Path, str]:
     return {
         CHART / "values.schema.json": schema + "\n",
         page: readme(page.read_text()),
+        **{CHART / "files" / path.name: path.read_text() for path in COPIED},
     }
 
 
 if __name__ == "__main__":
     for file, text in files().items():
+        file.parent.mkdir(exist_ok=True)
         file.write_text(text)
         sys.stdout.write(f"{file.relative_to(ROOT)}\n")

@@ -48,7 +48,8 @@ extraObjects:
 
 def files(helm: Path) -> Mapping[Path, str]:
     """Give every file that is made here, as it should be."""
-    gateway = _rendered(helm, CHART, "mode=gateway", "serviceMonitor.enabled=true")
+    watched = ("serviceMonitor.enabled=true", "prometheusRule.enabled=true")
+    gateway = _rendered(helm, CHART, "mode=gateway", *watched)
     sidecar = _rendered(helm, CHART, "mode=sidecar", "podMonitor.enabled=true")
     monitors = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
     made = ("ConfigMap", "Secret", *monitors)

@@ -1,5 +1,6 @@
 """The chart, by real Helm 3 and 4: rendered, held to schemas, and refused."""
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.deploy.charts import (
     CHART,
     CI,
     KUBERNETES,
+    ROOT,
     Helm,
     Object,
     Rendered,
@@ -103,7 +105,7 @@ def test_custom_resources_are_what_their_definitions_say(helm):
     kinds = {each["kind"] for each in objects}
 
     assert complaints_of_models(objects) == []
-    assert {"HTTPRoute", "PodMonitor", "ServiceMonitor"} <= kinds
+    assert {"HTTPRoute", "PodMonitor", "PrometheusRule", "ServiceMonitor"} <= kinds
 
 
 def test_the_models_would_complain(helm):
@@ -546,7 +548,7 @@ def test_a_sidecar_has_no_objects_of_a_gateway(helm):
     gateway = helm.template(ci("sidecar"), "mode=gateway")
     sidecar = helm.template(ci("sidecar"))
 
-    assert {"ConfigMap", "NetworkPolicy", "Pod", "PodMonitor"} == {
+    assert {*("ConfigMap", "NetworkPolicy", "Pod", "PodMonitor", "PrometheusRule")} == {
         each["kind"] for each in sidecar.objects
     }
     assert {"Deployment", "Service", "PodDisruptionBudget"} < {
@@ -611,6 +613,54 @@ def test_the_policy_knows_a_short_name_and_six_groups(helm):
         ("[podSelector:]", []),
         ("[ipBlock:cidr:2001:db8::7/128]", [8443]),
     ] == rules
+
+
+# --------------------------------------------------------------- rules and dashboard
+
+
+def test_the_rules_are_those_that_were_tested(helm):
+    """Those of deploy/prometheus, every one; told apart by nothing."""
+    rendered = helm.template("prometheusRule.enabled=true").one("PrometheusRule")
+    files = [
+        ROOT / "deploy" / "prometheus" / name
+        for name in ("recording.yml", "alerts.yml")
+    ]
+    groups = [
+        group for path in files for group in yaml.safe_load(path.read_text())["groups"]
+    ]
+
+    assert groups == rendered["spec"]["groups"]
+    assert any("{{ $labels." in str(group) for group in groups)
+
+
+def test_alerts_lead_to_runbooks_and_may_be_left_out(helm):
+    """By values: where the repository is read, whose the alerts are, which are not."""
+    rule = helm.template(ci("production")).one("PrometheusRule")
+    alerts = [
+        each
+        for group in rule["spec"]["groups"]
+        for each in group["rules"]
+        if "alert" in each
+    ]
+    base = (
+        "https://git.example.com/token-gateway/blob/main/deploy/prometheus/runbooks.md#"
+    )
+
+    assert len(alerts) > 5
+    assert all(each["annotations"]["runbook_url"].startswith(base) for each in alerts)
+    assert {"identity"} == {each["labels"]["team"] for each in alerts}
+    assert "GatewayDenialsSpike" not in {each["alert"] for each in alerts}
+    assert {"page", "ticket"} == {each["labels"]["severity"] for each in alerts}
+
+
+def test_the_dashboard_is_the_one_that_was_tested(helm):
+    """Byte for byte, where Grafana's sidecar finds it."""
+    config = helm.template(ci("production")).one("ConfigMap", "-dashboard")
+    text = (ROOT / "deploy" / "grafana" / "token-gateway.json").read_text()
+
+    assert json.loads(text) == json.loads(config["data"]["token-gateway.json"])
+    assert "1" == config["metadata"]["labels"]["grafana_dashboard"]
+    assert "Gateways" == config["metadata"]["annotations"]["grafana_folder"]
 
 
 # ---------------------------------------------------------------------------- notes
