@@ -231,6 +231,7 @@ class DecisionDoor:
                 self._runner,
                 *self.address,
                 door=listener,
+                knows=self._app.forward_auth.trusts,
                 connections=limits.connections,
                 head_seconds=limits.idle_timeout,
                 # The target and the head of another request are in this one's.

@@ -8,12 +8,17 @@ connection's begin or its last answer, however the bytes drip.
 
 import asyncio
 import socket
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from aiohttp import web
 
 CONNECTIONS: Final = 256
 """Of one listener. Beyond, the oldest goes: a probe must always get in."""
+
+STRANGERS: Final = 16
+"""Connections of those who are only told that they may not ask: what they hold, they
+take from nobody."""
 
 HEAD_SECONDS: Final = 10.0
 
@@ -30,11 +35,16 @@ class BoundedSite(web.BaseSite):
         connections: int = CONNECTIONS,
         head_seconds: float = HEAD_SECONDS,
         door: socket.socket | None = None,
+        knows: Callable[[str], bool] | None = None,
         **options: Any,
     ) -> None:
-        """`door` is a bound socket to listen on instead; `options` are aiohttp's."""
+        """`door` is a bound socket to listen on instead; `options` are aiohttp's.
+
+        Where `knows` tells who may ask, all others have a few connections of their own.
+        """
         super().__init__(runner)
         self._door = door
+        self._knows = knows
         self._options = options
         self._place = (host, port)
         self._connections = connections
@@ -70,6 +80,7 @@ class BoundedSite(web.BaseSite):
         return _Handler(
             server,
             connections=self._connections,
+            knows=self._knows,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=self._head_seconds,
             access_log=None,
@@ -78,19 +89,35 @@ class BoundedSite(web.BaseSite):
 
 
 class _Handler(web.RequestHandler):
-    __slots__ = ("_limit",)
+    __slots__ = ("_knows", "_limit", "stranger")
 
     def __init__(
-        self, manager: web.Server, *, connections: int, **options: Any
+        self,
+        manager: web.Server,
+        *,
+        connections: int,
+        knows: Callable[[str], bool] | None,
+        **options: Any,
     ) -> None:
         super().__init__(manager, **options)
+        self._knows = knows
         self._limit = connections
+        self.stranger = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.stranger = self._knows is not None and not self._knows(str(peer[0]))
         there = [] if self._manager is None else self._manager.connections
-        if len(there) > self._limit:
-            _abort_first(there)
+        alike = [
+            each
+            for each in there
+            if isinstance(each, _Handler) and each.stranger == self.stranger
+        ]
+        if not self.stranger and len(alike) > self._limit:
+            _abort_first(alike)
+        elif self.stranger and len(alike) > STRANGERS:
+            self.force_close()
 
     def close_when_idle(self) -> None:
         """Close now, or once the request under way is answered."""
@@ -115,7 +142,7 @@ class _Handler(web.RequestHandler):
         return answer
 
 
-def _abort_first(handlers: list[web.RequestHandler]) -> None:
+def _abort_first(handlers: Sequence[web.RequestHandler]) -> None:
     for handler in handlers:
         if handler.transport is not None and not handler.transport.is_closing():
             handler.transport.abort()

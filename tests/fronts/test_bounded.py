@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.fronts.bounded import BoundedSite
+from gateway.fronts.bounded import STRANGERS, BoundedSite
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -45,6 +45,34 @@ async def heard(port: int, *pieces: bytes) -> bytes:
             return await reader.read()
     finally:
         writer.close()
+
+
+async def test_strangers_take_no_room_from_those_who_may_ask():
+    """They are told so, a few at a time; the next is not even heard."""
+    known = {"127.0.0.1": True}
+    async with (
+        opened(connections=2, knows=lambda peer: known.get(peer, False)) as port,
+        contextlib.AsyncExitStack() as stack,
+    ):
+
+        async def come() -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            writer.write(REQUEST)
+            return reader
+
+        friends = [await come() for _ in range(2)]
+        for friend in friends:
+            assert b"200 OK" in await friend.readuntil(b"\r\n\r\nhere")
+        known.clear()
+        strangers = [await come() for _ in range(STRANGERS)]
+        for stranger in strangers:
+            assert b"200 OK" in await stranger.readuntil(b"\r\n\r\nhere")
+        one_more = await come()
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionResetError):
+                assert b"" == await one_more.read()
+        assert not any(each.at_eof() for each in [*friends, *strangers])
 
 
 async def test_it_serves_as_ever():
