@@ -22,11 +22,11 @@ UNCACHED: Final = "nginx + auth_request + gateway"
 CACHED: Final = "nginx + kept decisions + gateway"
 ENVOY: Final = "Envoy + gRPC ext_authz + gateway"
 
-_LISTEN: Final = """\
+LISTEN: Final = """\
   authz: 127.0.0.1:{authz}
   authz_grpc: 127.0.0.1:{grpc}
 decisions: {{max_age: 30s}}"""
-_KEPT: Final = "/dev/shm/token-gateway-decisions"  # noqa: S108 -- as it is rendered
+KEPT: Final = "/dev/shm/token-gateway-decisions"  # noqa: S108 -- as it is rendered
 _RENDER: Final = 30.0
 
 
@@ -53,7 +53,7 @@ class Doors:
 
     def __init__(self, site: Site) -> None:
         authz, grpc = free_ports(2)
-        listen = _LISTEN.format(authz=authz, grpc=grpc)
+        listen = LISTEN.format(authz=authz, grpc=grpc)
         peer = replace(GATEWAY, values={**GATEWAY.values, "doors": listen})
         self._site = site
         self.gateway = enter(site, peer, "gateway-asked")
@@ -98,15 +98,7 @@ class Doors:
         """Start nginx, with leave kept or asked for each time."""
         folder, port = self._rendered("nginx", name)
         path = folder / "nginx.conf"
-        text = path.read_text().replace("worker_processes auto;", "worker_processes 1;")
-        text = re.sub(r"access_log \S+ gateway;", "access_log off;", text)
-        more = "keepalive 1024;\n keepalive_requests 100000000;"
-        text = text.replace("keepalive 64;", more)
-        text = text.replace(
-            "server {\n", "server {\n keepalive_requests 100000000;\n", 1
-        )
-        text = text.replace("worker_connections 4096;", "worker_connections 16384;")
-        text = text.replace(_KEPT, str(folder / "kept"))
+        text = for_one_core(path.read_text()).replace(KEPT, str(folder / "kept"))
         if not keeps:
             text = re.sub(r" *proxy_cache \w+;\n", "", text)
         path.write_text(text)
@@ -121,10 +113,7 @@ class Doors:
         """Start Envoy."""
         folder, port = self._rendered("envoy", ENVOY)
         path = folder / "envoy.yaml"
-        lines = path.read_text()
-        # Between two lines of the same depth: the whole entry of the access log.
-        lines = re.sub(r"(?ms)^( +)access_log:\n.*?^\1(?=\w)", r"\1", lines)
-        path.write_text(lines)
+        path.write_text(without_log(path.read_text()))
         command = (
             *(find("envoy") or "envoy", "-c", str(path), "--concurrency", "1"),
             *("--use-dynamic-base-id", "--log-level", "warning"),
@@ -157,6 +146,28 @@ class Doors:
             contestant.stop()
             raise
         return contestant
+
+
+def for_one_core(nginx: str) -> str:
+    """Set up what was rendered as the other peers are: one worker, no log, room."""
+    for old, new in (
+        (r"worker_processes auto;", "worker_processes 1;"),
+        (r"worker_connections \d+;", "worker_connections 16384;"),
+        (r"access_log \S+ gateway;", "access_log off;\n keepalive_requests 100000000;"),
+        (r"keepalive \d+;", "keepalive 1024;\n keepalive_requests 100000000;"),
+    ):
+        nginx, count = re.subn(old, new, nginx)
+        if not count:
+            raise NotAsExpected(f"expected {old} in what is rendered for nginx")
+    return nginx
+
+
+def without_log(envoy: str) -> str:
+    """Take the access log out: all up to the next line of the same depth."""
+    text, count = re.subn(r"(?ms)^( +)access_log:\n.*?^\1(?=\w)", r"\1", envoy)
+    if not count:
+        raise NotAsExpected("expected an access log in what is rendered for Envoy")
+    return text
 
 
 def _see_it_asks(site: Site, name: str, port: int) -> None:

@@ -1,7 +1,16 @@
 import pytest
 
 from tests.benchmarks.figures import Sample, WrkRun
-from tests.benchmarks.loads import DIRECT, HIT_1, HIT_64, HIT_512, OURS, ROUTES, Trial
+from tests.benchmarks.loads import (
+    DIRECT,
+    DOOR,
+    HIT_1,
+    HIT_64,
+    HIT_512,
+    OURS,
+    ROUTES,
+    Trial,
+)
 from tests.benchmarks.report import markdown, table
 from tests.benchmarks.results import (
     GOALS,
@@ -9,6 +18,7 @@ from tests.benchmarks.results import (
     Flood,
     Goal,
     Herd,
+    Pace,
     Results,
     Start,
 )
@@ -54,6 +64,7 @@ def results():
             Trial(ROUTES, {OURS: [sample()], MANY_ROUTES: [sample(cpu=0.51)]}, {}),
         ],
         starts={OURS: Start(seconds=0.5, rss_bytes=70 * MIB, idle_bytes=4 * MIB)},
+        paces={DOOR: Pace(rate=500, p50=0.001, p99=0.004)},
         herds={OURS: Herd(calls=1, served=2000, seconds=0.75)},
         floods={
             OURS: Flood(
@@ -78,6 +89,7 @@ FOUND = {
     "download, of plain nginx's": (None, None),
     "memory of 2,000 idle connections": (4.0, True),
     "CPU per request with 10,000 routes, of that with 10": (1.02, True),
+    "p99 of the decision door, 64 connections, 500 a second": (4.0, True),
     "questions for a herd of 2,000": (1.0, True),
     "p99 of a probe beside a flood, of its quiet p99": (1.5, True),
     "memory that the flood takes": (0.5, True),
@@ -134,6 +146,7 @@ def test_table_is_markdown():
         "| gateway | 1,000 | - | 1.000 | 9.000 | 500.0 | - | 50% |",
         "| nginx | 2,000 | 0.50 | 1.000 | 3.000 | 250.0 | 2.00 | 50% |",
         "| gateway | 1 | 2,000 | 0.75 |",
+        "| gateway, /nginx | 500 | 1.000 | 4.000 |",
         "| gateway | 3,000 | 900 | 1.000 | 1.500 | +0.5 | 0 |",
         "| gateway | 0.50 | 70.0 | +4.0 |",
     ],
