@@ -116,6 +116,13 @@ class Store(Protocol):
         """Keep `value` for `ttl` (more than 0) seconds in one atomic step."""
         ...
 
+    async def add(self, key: str, value: bytes, *, ttl: float) -> bool:
+        """Put it there if nothing is; tell whether it was. Of many at once, one does.
+
+        After a failure it may be there all the same.
+        """
+        ...
+
     async def delete(self, key: str) -> None:
         """Forget `key`; an absent key is no error."""
         ...

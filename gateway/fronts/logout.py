@@ -4,13 +4,13 @@ A provider posts a signed token that says whose session ended, and a revocation 
 follows. The token is proven by the same keys as access tokens (`verifiers.jwt`), read by
 `rules.logout_tokens`, and heeded once: whoever got hold of one could otherwise log
 somebody out again and again. Which tokens have been is in the store, so every process
-that shares it knows; where the store cannot tell, the token is not heeded, and the
+that shares it knows, and of several that have one at once, one heeds it; where the store cannot tell, the token is not heeded, and the
 provider hears it: a 503, as for a mark that cannot be kept.
 """
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -56,6 +56,15 @@ class _Refusal(msgspec.Struct, frozen=True, gc=False):
     told: str
 
 
+_CLAIMED: Final = b"claimed"
+_HEEDED: Final = b"heeded"
+_CLAIM: Final = 10.0
+"""Seconds for which a token is claimed: longer than a mark takes to be kept."""
+
+_REPLAYED: Final = _Refusal(Reason.INVALID_LOGOUT_TOKEN, "it has been here before")
+_ELSEWHERE: Final = _Refusal(Reason.LOGOUT_NOT_KEPT, "it is being heeded elsewhere")
+
+
 class Logouts:
     """The logouts of all providers. Of `secrets` the first names, all are looked up."""
 
@@ -73,10 +82,9 @@ class Logouts:
         self._marker = marker
         self._store = store
         self._clock = clock
-        self._under_way: set[str] = set()
 
     def __repr__(self) -> str:
-        return f"<Logouts: {len(self._under_way)} under way>"
+        return f"<Logouts: {len(self._notaries)} notaries>"
 
     async def take(self, caller: Caller, permit: Permit, body: bytes) -> None:
         """Heed a logout request, or refuse it."""
@@ -116,32 +124,34 @@ class Logouts:
         return await self._once(provider, logout)
 
     async def _once(self, provider: str, logout: Logout) -> _Refusal | None:
-        """Carry it out, unless that was done before."""
+        """Carry it out, unless that was done before.
+
+        Of all who have the same token at once, one claims it; a claim runs out, so
+        that the provider can come again when whoever made it has died.
+        """
+        # Under every secret: where they are rotated, the others know but one of them.
         names = fingerprints(self._secrets, Kind.LOGOUT, provider)
         keys = [name.store_key(logout.token_id) for name in names]
-        replayed = _Refusal(Reason.INVALID_LOGOUT_TOKEN, "it has been here before")
-        if keys[0] in self._under_way:
-            return replayed
-        self._under_way.add(keys[0])
+        claimed: list[str] = []
         try:
             for key in keys:
-                if await self._store.get(key) is not None:
-                    return replayed
-            await self._carry_out(provider, logout, keys[0])
-        except StoreUnavailable as error:
-            return _Refusal(Reason.LOGOUT_NOT_KEPT, str(error))
-        finally:
-            self._under_way.discard(keys[0])
-        return None
-
-    async def _carry_out(self, provider: str, logout: Logout, key: str) -> None:
-        try:
-            ttl = logout.ends_at - self._clock.now()
-            await self._store.put(key, b"heeded", ttl=max(ttl, 1.0))
+                if not await self._store.add(key, _CLAIMED, ttl=_CLAIM):
+                    heeded = await self._store.get(key) == _HEEDED
+                    await self._let_go(claimed)
+                    return _REPLAYED if heeded else _ELSEWHERE
+                claimed.append(key)
             mark = self._marker.mark(logout.kind, provider, logout.name)
             await self._marker.add(mark)
-        except StoreUnavailable:
-            # Nothing is in force: the provider may send the same token again.
-            with contextlib.suppress(StoreUnavailable):
+            ttl = max(logout.ends_at - self._clock.now(), 1.0)
+            for key in keys:
+                await self._store.put(key, _HEEDED, ttl=ttl)
+        except StoreUnavailable as error:
+            # The provider may send the same token again: at worst it is heeded twice.
+            await self._let_go(claimed)
+            return _Refusal(Reason.LOGOUT_NOT_KEPT, str(error))
+        return None
+
+    async def _let_go(self, keys: Sequence[str]) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            for key in keys:
                 await self._store.delete(key)
-            raise

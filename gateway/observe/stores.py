@@ -54,6 +54,11 @@ class MeasuredStore:
         with _Measured(self._metrics, "put"):
             await self._store.put(key, value, ttl=ttl)
 
+    async def add(self, key: str, value: bytes, *, ttl: float) -> bool:
+        """Keep `value` if nothing is there."""
+        with _Measured(self._metrics, "add"):
+            return await self._store.add(key, value, ttl=ttl)
+
     async def delete(self, key: str) -> None:
         """Forget `key`."""
         with _Measured(self._metrics, "delete"):

@@ -2,8 +2,9 @@
 
 What is judged is what is sent: a target is never repaired, collapsed or re-encoded,
 only accepted as it stands or refused. Refused is whatever two readers could read
-differently: fragments, backslashes, controls, bad percent signs, `//`, and segments
-that are or decode to `.` or `..`, also before `;` parameters (SECURITY §1 B).
+differently: fragments, backslashes, controls, bad percent signs, `//`, overlong UTF-8
+(`%c0%ae` is a dot to a decoder that is lax), and segments that are or decode to `.` or
+`..`, also before `;` parameters (SECURITY §1 B). Other bytes beyond ASCII are opaque.
 
 An encoded slash is accepted here, because routes may allow it; it stays opaque: it
 never separates segments. A decoded segment holds a raw `/` if and only if the client
@@ -26,7 +27,15 @@ _PLAIN_BYTES: Final = _VISIBLE.translate(None, b"?%;")
 _PERCENT: Final = ord("%")
 _DOT: Final = ord(".")
 _BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_NEVER_DECODED: Final = re.compile(rb"[\x00-\x1f\x7f\\]")
+# RFC 3629 §3 and §10: controls, backslashes, and forms longer than a character needs.
+_NEVER_DECODED: Final = re.compile(
+    rb"[\x00-\x1f\x7f\\]"
+    rb"|[\xc0\xc1][\x80-\xbf]"
+    rb"|\xe0[\x80-\x9f][\x80-\xbf]"
+    rb"|\xf0[\x80-\x8f][\x80-\xbf]{2}"
+    rb"|\xf8[\x80-\x87][\x80-\xbf]{3}"
+    rb"|\xfc[\x80-\x83][\x80-\xbf]{4}"
+)
 
 # RFC 9110 §7.2 with RFC 3986 §3.2.2, less what no server is called: escapes,
 # sub-delimiters (a comma joins two Host values) and empty labels.

@@ -69,6 +69,13 @@ class MemoryStore:
             self._ends = [(entry.ends_at, key) for key, entry in self._entries.items()]
             heapq.heapify(self._ends)
 
+    async def add(self, key: str, value: bytes, *, ttl: float) -> bool:
+        """Keep `value` if nothing is there; tell whether it was."""
+        if await self.get(key) is not None:
+            return False
+        await self.put(key, value, ttl=ttl)
+        return True
+
     async def delete(self, key: str) -> None:
         """Forget `key`; an absent key is no error."""
         self._drop(key)

@@ -93,10 +93,11 @@ class RedisStore:
 
     async def put(self, key: str, value: bytes, *, ttl: float) -> None:
         """Keep `value` for `ttl` seconds in one atomic step."""
-        if len(value) > STORED_LIMIT_BYTES:
-            raise StoreUnavailable("the value is too long to be kept")
-        milliseconds = max(1, int(min(ttl, LONGEST) * 1000))
-        await self._within(key, lambda: self._redis.set(key, value, px=milliseconds))
+        await self._set(key, value, ttl)
+
+    async def add(self, key: str, value: bytes, *, ttl: float) -> bool:
+        """Keep `value` if nothing is there, in one atomic step; tell whether it was."""
+        return await self._set(key, value, ttl, only_new=True)
 
     async def delete(self, key: str) -> None:
         """Forget `key`; an absent key is no error."""
@@ -119,6 +120,18 @@ class RedisStore:
     def connections(self) -> tuple[int, int]:
         """Count the connections in use and those that are idle."""
         return connection_counts(self._redis)
+
+    async def _set(
+        self, key: str, value: bytes, ttl: float, *, only_new: bool = False
+    ) -> bool:
+        if len(value) > STORED_LIMIT_BYTES:
+            raise StoreUnavailable("the value is too long to be kept")
+        milliseconds = max(1, int(min(ttl, LONGEST) * 1000))
+        return bool(
+            await self._within(
+                key, lambda: self._redis.set(key, value, px=milliseconds, nx=only_new)
+            )
+        )
 
     async def _within(
         self, key: str, command: Callable[[], Awaitable[Result]]

@@ -82,6 +82,28 @@ async def test_the_last_put_counts(store):
     assert b"new" == await store.get("k")
 
 
+async def test_what_is_new_is_added_and_what_is_there_stays(store, clock):
+    """Value and life; when it has run out, there is room for the next."""
+    assert await store.add("k", b"first", ttl=0.05)
+    assert not await store.add("k", b"second", ttl=60)
+    assert b"first" == await store.get("k")
+    async with asyncio.timeout(5):
+        while not await store.add("k", b"third", ttl=60):
+            clock.advance(0.01)
+            await asyncio.sleep(0.01)
+
+    assert b"third" == await store.get("k")
+
+
+async def test_of_many_who_add_at_once_one_does(store):
+    """Whoever was told so is the only one."""
+    values = [b"%d" % number for number in range(20)]
+    told = await asyncio.gather(*(store.add("k", value, ttl=60) for value in values))
+
+    assert 1 == sum(told)
+    assert values[told.index(True)] == await store.get("k")
+
+
 async def test_a_deleted_entry_is_gone(store):
     """And only it."""
     await store.put("k", b"v", ttl=60)

@@ -68,6 +68,16 @@ class Cupboard:
         self.kept[key] = value
         self.ttls[key] = ttl
 
+    async def add(self, key: str, value: bytes, *, ttl: float) -> bool:
+        """Keep what is new, once the gate is open."""
+        await self.gate.wait()
+        self._check()
+        if key in self.kept:
+            return False
+        self.kept[key] = value
+        self.ttls[key] = ttl
+        return True
+
     async def delete(self, key: str) -> None:
         """Forget."""
         self._check()

@@ -1,4 +1,4 @@
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from hypothesis import given
@@ -38,6 +38,9 @@ TARGETS = st.lists(PIECES, max_size=8).map(lambda parts: b"/" + b"".join(parts))
         (b"/%252e%252e", b"/%252e%252e", None, (b"%2e%2e",)),
         (b"/a;x=1/b", b"/a;x=1/b", None, (b"a;x=1", b"b")),
         (b"/a%20b", b"/a%20b", None, (b"a b",)),
+        # Latin-1, of an API that is older than UTF-8.
+        (b"/caf%E9/%C1rea", b"/caf%E9/%C1rea", None, (b"caf\xe9", b"\xc1rea")),
+        (b"/%F0%9F%8E%B5", b"/%F0%9F%8E%B5", None, ("🎵".encode(),)),
     ],
 )
 def test_proper_targets_are_read_and_kept_as_they_are(raw, path, query, segments):
@@ -91,6 +94,15 @@ def test_proper_targets_are_read_and_kept_as_they_are(raw, path, query, segments
         b"/public/%2f..%2fadmin",
         b"/api/..%2fadmin",
         b"/api/x%2F.;a",
+        b"/public/%c0%ae%c0%ae/admin",
+        b"/public/%e0%80%ae%e0%80%ae/admin",
+        b"/public/%f0%80%80%ae/admin",
+        b"/public/%f8%80%80%80%ae/admin",
+        b"/public/%fc%80%80%80%80%ae/admin",
+        b"/public%c0%afadmin",
+        b"/public/%c1%9cadmin",
+        b"/%c1%a1dmin",
+        b"/%e0%82%b5",
     ],
 )
 def test_doubtful_targets_are_refused(raw):
@@ -118,6 +130,47 @@ def test_no_segment_ever_steps_through_the_tree(raw):
         for part in segment.split(b"/"):
             assert part.partition(b";")[0] not in {b".", b".."}
         assert not set(segment) & {0, 10, 13, 127, ord("\\")}
+
+
+LEADS = {0xC0: (0x1F, 1), 0xE0: (0x0F, 2), 0xF0: (7, 3), 0xF8: (3, 4), 0xFC: (1, 5)}
+"""The bits that a first byte carries, and how many bytes follow it."""
+
+
+def read_laxly(raw: bytes) -> set[int]:
+    """Decode as one does who does not care whether a form is the shortest."""
+    found = set()
+    for at, byte in enumerate(raw):
+        lead = max((each for each in LEADS if each <= byte), default=0)
+        bits, count = LEADS.get(lead, (0, 0))
+        rest = raw[at + 1 : at + 1 + count]
+        if lead and len(rest) == count and all(0x80 <= each < 0xC0 for each in rest):
+            code = byte & bits
+            for each in rest:
+                code = code << 6 | each & 0x3F
+            found.add(code)
+    return found
+
+
+@given(
+    st.lists(
+        st.sampled_from([0x80, 0x81, 0x82, 0x9C, 0xAE, 0xAF, 0xBF, *LEADS, 0xC1, 0xE1]),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_no_lax_decoder_finds_what_a_strict_one_does_not(octets):
+    """No dot, slash, backslash or control, nor any other character of ASCII."""
+    target = parse_target(b"/" + b"".join(b"%%%02X" % octet for octet in octets))
+
+    assert target is None or min(read_laxly(target.segments[0]), default=128) >= 128
+
+
+@given(st.text(max_size=20))
+def test_text_of_any_language_passes(text):
+    """In UTF-8, as it is written."""
+    target = parse_target(b"/-" + quote(text, safe="").encode())
+
+    assert (target is None) == any(ord(sign) < 32 or sign in "\x7f\\" for sign in text)
 
 
 @given(st.binary(max_size=30))
