@@ -117,10 +117,7 @@ class Store(Protocol):
         ...
 
     async def add(self, key: str, value: bytes, *, ttl: float) -> bool:
-        """Put it there if nothing is; tell whether it was. Of many at once, one does.
-
-        After a failure it may be there all the same.
-        """
+        """Put it there if nothing is; tell whether. Failed, it may be there all the same."""
         ...
 
     async def delete(self, key: str) -> None:
@@ -149,8 +146,8 @@ class FlightLock(Protocol):
     async def take(self, key: str, owner: str) -> tuple[str, float]:
         """Take the lock, or tell who has it, and for how many seconds at most.
 
-        Nobody ("") has it while there is a word to be heard. After a failure it may
-        be taken all the same: `release` it then too.
+        Nobody ("") has it while there is a word to be heard. Failed, it may be taken
+        all the same: `release` it too.
         """
         ...
 

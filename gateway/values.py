@@ -420,7 +420,8 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `host` is an exact name, `*.suffix`, or `*` for any. `path` is a pattern of
     literals, `{name}` and a closing `**`. `methods` empty means all; GET implies
-    HEAD. `body_limit_bytes` 0 means unlimited (bodies are streamed, never held).
+    HEAD. `body_limit_bytes` 0 means unlimited (bodies are streamed, never held);
+    `body_rate_bytes` must come of one in a second, 0 means any.
     `metadata` is the URL at which its resource describes itself, if it does. A
     `protected-resource` route has the `resource` and the `document` that describes it.
     """
@@ -450,6 +451,7 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     strict_revocation: bool = False
     timeouts: Timeouts | None = None
     body_limit_bytes: int = 0
+    body_rate_bytes: int = 0
     metadata: str = ""
     resource: Resource | None = None
     document: bytes = b""

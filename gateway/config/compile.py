@@ -133,6 +133,9 @@ def _route(config: Config, route: model.Route) -> Route:
         timeouts=_route_timeouts(route, config.upstreams.get(route.upstream)),
         body_limit_bytes=route.body_limit,
         resource=compile_resource(route.resource) if route.resource else None,
+        body_rate_bytes=(
+            config.limits.body_rate if route.body_rate is None else route.body_rate
+        ),
     )
     provider = config.providers.get(route.provider)
     if provider is None:

@@ -86,6 +86,8 @@ class Limits(Model):
     """Header lines."""
     connections: Count = 10_000
     """Open client connections."""
+    body_rate: Size = 100
+    """Of a request body, in a second; 0 is any. The first `timeouts.body` are free."""
     unknown_tokens: UnknownTokens = UnknownTokens()
 
 
@@ -351,6 +353,8 @@ class Route(Model):
     timeouts: RouteTimeouts = RouteTimeouts()
     body_limit: Size = 0
     """The longest request body; 0 is unlimited, since bodies are never held."""
+    body_rate: Size | None = None
+    """How much of it must come in a second, instead of `limits.body_rate`."""
 
 
 # ----------------------------------------------------------------------- the whole

@@ -51,6 +51,7 @@ from gateway.values import (
     Permit,
     Reason,
     RequestHead,
+    Route,
     RouteKind,
     TokenFacts,
     header_lines,
@@ -157,7 +158,7 @@ class Guards:
 
     async def _hold(self, visit: Visitor, permit: Permit) -> None:
         try:
-            body = await _whole_body(visit, permit.route.body_limit_bytes)
+            body = await _whole_body(visit, permit.route)
             if isinstance(body, Reason):
                 visit.answer_denial(deny(permit.route, body))
             elif permit.route.kind is RouteKind.OAUTH_TOKEN:
@@ -366,9 +367,9 @@ def _without_coding(headers: list[Header]) -> list[Header]:
     return [header for header in headers if header[0] != b"accept-encoding"]
 
 
-async def _whole_body(visit: Visitor, limit: int) -> bytes | Reason:
+async def _whole_body(visit: Visitor, route: Route) -> bytes | Reason:
     """Read the request's body, up to the route's limit (0: none) and 64 KiB."""
-    limit = min(limit or BODY_LIMIT, BODY_LIMIT)
+    limit = min(route.body_limit_bytes or BODY_LIMIT, BODY_LIMIT)
     parsed = visit.parsed
     if parsed is None or not parsed.body:
         return b""
@@ -376,7 +377,7 @@ async def _whole_body(visit: Visitor, limit: int) -> bytes | Reason:
         return Reason.BODY_TOO_LARGE
     collector = _BodyCollector()
     visit.connection.attach(collector)
-    visit.connection.read_body(limit=limit)
+    visit.connection.read_body(limit=limit, rate=route.body_rate_bytes)
     return await collector.done
 
 

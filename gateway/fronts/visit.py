@@ -242,6 +242,7 @@ class Visit:
             lines=lines,
             timeouts=route.timeouts,
             body_limit=route.body_limit_bytes,
+            body_rate=route.body_rate_bytes,
             upgrade=upgrade or b"",
             end_with_token=route.end_with_token,
         )

@@ -148,6 +148,9 @@ class Downstream:
         self._body_left = 0
         self._body_limit = 0
         self._body_wanted = False
+        self._body_due = NEVER
+        self._seconds_a_byte = 0.0
+        self._paused_at = 0.0
         self._decoder: ChunkedDecoder | None = None
         self._chunk_response = False
         self._begun = False
@@ -420,13 +423,16 @@ class Downstream:
         """Tell `sink` from now on what happens to this client and its request."""
         self._sink = sink
 
-    def read_body(self, *, limit: int = 0) -> None:
+    def read_body(self, *, limit: int = 0, rate: int = 0) -> None:
         """Give the sink the body, as it comes.
 
-        `limit` bounds its bytes (0: no bound). A client that waits for it hears
+        `limit` bounds its bytes (0: no bound). `rate` is how many of them must come in
+        a second (0: any), over the whole but for the first `body_timeout` seconds and
+        for those in which nothing was read. A client that waits for it hears
         `100 Continue` first (RFC 9110 §10.1.1).
         """
         self._body_limit = limit
+        self._seconds_a_byte = 1 / rate if rate else 0.0
         head = self._head
         if head is None or not head.body:
             return
@@ -436,6 +442,7 @@ class Downstream:
         if head.expects and not self._buffer and self._transport is not None:
             self._transport.write(_CONTINUE)
         self.deadline = self._deadlines.time() + self._limits.body_timeout
+        self._body_due = self.deadline if rate else NEVER
         data, self._buffer = self._buffer, b""
         if data:
             self._read_body(data)
@@ -445,8 +452,12 @@ class Downstream:
         sink = self._sink
         if sink is None:
             return
+        now = self._deadlines.time()
+        if now > self._body_due + self.received * self._seconds_a_byte:
+            self._body_broken(sink, Reason.REQUEST_TIMEOUT)
+            return
         if not self._body_paused and not self._write_paused:
-            self.deadline = self._deadlines.time() + self._limits.body_timeout
+            self.deadline = now + self._limits.body_timeout
         if self._decoder is not None:
             self._read_chunks(self._decoder, sink, data)
             return
@@ -514,6 +525,8 @@ class Downstream:
     def pause_body(self) -> None:
         """Read no more of the body for now: the upstream is slow."""
         if self._transport is not None:
+            if not self._body_paused:
+                self._paused_at = self._deadlines.time()
             self._body_paused = True
             self._transport.pause_reading()
             if not self._write_paused:
@@ -522,10 +535,14 @@ class Downstream:
     def resume_body(self) -> None:
         """Read on."""
         if self._transport is not None:
+            now = self._deadlines.time()
+            if self._body_paused:
+                # Not the client's fault, so not his time.
+                self._body_due += now - self._paused_at
             self._body_paused = False
             self._read_on()
             if self._body_left and not self._write_paused:
-                self.deadline = self._deadlines.time() + self._limits.body_timeout
+                self.deadline = now + self._limits.body_timeout
 
     # ---------------------------------------------------------------- writing
 

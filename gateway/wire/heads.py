@@ -65,5 +65,6 @@ class Plan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     lines: bytes
     timeouts: Timeouts | None = None
     body_limit: int = 0
+    body_rate: int = 0
     upgrade: bytes = b""
     end_with_token: bool = False

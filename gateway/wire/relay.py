@@ -131,7 +131,8 @@ class Relay:
             whole=not self._request.body,
         )
         if self._request.body:
-            self._downstream.read_body(limit=self._plan.body_limit)
+            plan = self._plan
+            self._downstream.read_body(limit=plan.body_limit, rate=plan.body_rate)
 
     # ----------------------------------------------------- events from the client
 

@@ -20,6 +20,7 @@ STRICTER: Final[Reasons] = {
     "a target that two could read differently is refused: nothing behind us need agree"
     " with us about it": (
         "dot segments",
+        "overlong UTF-8",
         "path parameters",
         "slashes and backslashes",
         "fragments",

@@ -86,6 +86,7 @@ routes:
     end_with_token: true
     timeouts: {idle: 2m}
     body_limit: 1MiB
+    body_rate: 0B
   - id: token
     match: {path: /token}
     kind: oauth-token
@@ -182,6 +183,7 @@ def test_a_route_says_what_its_section_says(tmp_path):
             clock_skew=5.0,
             token_shape=TokenShape(prefix="eyJ", max_bytes=4096),
             upstream="api",
+            body_rate_bytes=100,
             guard=Guard(
                 form="nugu", https_only=True, scopes=frozenset({"read", "write"})
             ),

@@ -24,6 +24,10 @@ LATEST = 1.5
 async def stage(tmp_path, back, provider):
     """A gateway with little patience."""
     text = configuration(back=back.port, provider=provider.url, wait=WAIT)
+    text += """
+  - {id: steady, match: {path: "/steady/**"}, access: public, upstream: back, body_rate: 100B}
+limits: {body_rate: 0B}
+"""
     async with staged(text, tmp_path) as stage:
         yield stage
 
@@ -101,6 +105,23 @@ async def test_a_body_that_moves_is_waited_for(stage):
     assert (await client.read_head()).startswith(b"HTTP/1.1 200 ")
     assert b"10" == await client.reader.readexactly(2)
     client.writer.close()
+
+
+@pytest.mark.parametrize("line", ["Content-Length: 99", "Transfer-Encoding: chunked"])
+async def test_a_body_that_drips_is_ended_where_a_rate_is_asked_for(stage, back, line):
+    """408 after its first free time, however steadily it moves."""
+    client = await stage.connect()
+    await client.send(request("PUT", "/steady/x", line))
+    begun = time.monotonic()
+    dripping = asyncio.gather(drip(client, b"1\r\na\r\n" * 30, WAIT / 10))
+
+    data, seconds = await heard(client)
+
+    (told,) = read_responses(data)
+    assert 408 == told.status
+    assert WAIT <= seconds < time.monotonic() - begun + LATEST
+    await dripping
+    await eventually(lambda: not back.working)
 
 
 async def narrow(stage: Stage) -> socket.socket:

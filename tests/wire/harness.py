@@ -117,7 +117,7 @@ class PlainFront:
         self.loop = loop
         self.connections: set[Downstream] = set()
         self.ends_in: float | None = None
-        self.body_limit = 0
+        self.body_limit = self.body_rate = 0
         self.connection_limit = 100
         self.done: list[Relay] = []
 
@@ -132,6 +132,7 @@ class PlainFront:
             lines=header_lines(headers),
             upgrade=upgrade,
             body_limit=self.body_limit,
+            body_rate=self.body_rate,
         )
         owner = _Owner(self, connection)
         Relay(owner, connection, self.pool, head, plan).start(time.monotonic())

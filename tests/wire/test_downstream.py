@@ -25,6 +25,7 @@ GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 DENIED = b"GET /deny HTTP/1.1\r\nHost: h\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+CHUNKED_POST = b"POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture
@@ -216,12 +217,74 @@ async def test_a_body_must_move_but_may_be_slow(hand):
         assert b"connection: close\r\n" in answer
 
 
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [(POST % 1000, b"x" * 10), (CHUNKED_POST, b"a\r\n" + b"x" * 10 + b"\r\n")],
+)
+async def test_a_body_has_a_rate_once_it_had_its_time(hand, head, piece):
+    """Ten bytes in ten seconds, of ten a second: the first half a minute is free."""
+    async with house(silent, hand=hand) as h:
+        h.front.body_rate = 10
+        client = await h.connect()
+        await client.send(head)
+        for count in range(4):
+            await client.send(piece)
+            await until(functools.partial(_has_arrived, h, b"x" * 10, count + 1))
+            hand.advance(9)
+        # 36 seconds, and 30 are free: 40 bytes were four seconds' worth.
+        await client.send(piece)
+        answer = await client.read_all()
+        client.writer.close()
+
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close\r\n" in answer
+        assert 4 == _arrived(h).count(b"x" * 10)
+
+
+async def test_a_body_that_keeps_its_rate_goes_on(hand):
+    """However long it is, and in pieces as seldom as `body_timeout` allows."""
+    async with house(silent, hand=hand) as h:
+        h.front.body_rate = 10
+        client = await h.connect()
+        await client.send(POST % 3000)
+        for count in range(10):
+            await client.send(b"x" * 290)
+            await until(functools.partial(_has_arrived, h, b"x" * 290, count + 1))
+            hand.advance(28.5)
+        assert 1 == len(h.front.connections)
+        client.writer.close()
+
+
+async def test_time_in_which_the_upstream_is_slow_is_not_the_clients(hand):
+    """Nothing was read of him then."""
+    async with house(silent, hand=hand) as h:
+        h.front.body_rate = 10
+        client = await h.connect()
+        await client.send(POST % 1000 + b"x")
+        await until(functools.partial(_has_arrived, h, b"x"))
+        connection = h.front.only()
+        for _ in range(2):
+            connection.pause_body()
+            hand.advance(100)
+        connection.resume_body()
+        await client.send(b"x" * 10)
+        await until(functools.partial(_has_arrived, h, b"x" * 10))
+        hand.advance(29)
+        await client.send(b"y" * 10)
+        await until(functools.partial(_has_arrived, h, b"y" * 10))
+        hand.advance(29)
+        await client.send(b"z")
+
+        assert (await client.read_all()).startswith(b"HTTP/1.1 408 ")
+        client.writer.close()
+
+
 def _arrived(h: House) -> bytes:
     return b"".join(h.upstream.received)
 
 
-def _has_arrived(h: House, data: bytes) -> bool:
-    return data in _arrived(h)
+def _has_arrived(h: House, data: bytes, times: int = 1) -> bool:
+    return _arrived(h).count(data) >= times
 
 
 async def test_a_client_that_reads_nothing_is_cut(hand):
