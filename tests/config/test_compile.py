@@ -193,6 +193,7 @@ def test_a_route_says_what_its_section_says(tmp_path):
     assert (
         Route(
             id="open",
+            body_rate_bytes=100,
             path="/open",
             access=Access.PUBLIC,
             upstream="api",
