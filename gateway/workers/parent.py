@@ -5,7 +5,7 @@ post is held; ready is who has had all of them serve once and has one now. Endin
 ready, every worker ends in good order, a second signal has them hurry; then whatever
 is left is killed. If the parent itself is killed, its workers see that and end alone.
 
-A post that is empty when the end begins has no successor: who waits there is reset.
+A post that is empty when the end begins has a successor only if somebody waits there.
 """
 
 import asyncio
@@ -243,9 +243,17 @@ class Parent:
         self.draining = True
         deadline = self.config.drain.deadline
         self._log.info("draining", seconds=deadline)
+        wanted = [post for post in self._posts if post.wanted]
         for post in self._posts:
-            post.close_door()
-        await asyncio.gather(*(post.drain(deadline + _MARGIN) for post in self._posts))
+            if post not in wanted:
+                post.close_door()
+        within = deadline + _MARGIN
+        await asyncio.gather(
+            *(
+                post.relieve(within) if post in wanted else post.drain(within)
+                for post in self._posts
+            )
+        )
 
     async def close(self) -> None:
         """End what is left, and let go of everything."""

@@ -7,6 +7,9 @@ even start, those who wait are better off refused, and so are those whom the ker
 would send there; the post gets a socket that takes nobody before it is held again.
 
 A worker that does not answer for long is hung: it is killed, and succeeded likewise.
+
+When the end begins while a post is empty and somebody waits in its queue, one more
+worker comes, serves whom it finds there, and ends.
 """
 
 import asyncio
@@ -34,6 +37,9 @@ from gateway.workers.link import (
     Question,
 )
 from gateway.workers.metrics import Snapshot
+
+_UNACKED: Final = slice(24, 28)
+"""Where `struct tcp_info` has it (linux/tcp.h)."""
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +93,10 @@ class Post:
         self._doors = doors
         self._process: asyncio.subprocess.Process | None = None
         self._ending = asyncio.Event()
+        self._woken = asyncio.Event()
+        """Set when an empty post shall rest no longer."""
+        self._settled = asyncio.Event()
+        """Set while a worker serves, or when the last one did not even start."""
         self.link: Link | None = None
         """The link to a worker that knows of all marks, and must hear of new ones."""
         self.serving = False
@@ -126,13 +136,15 @@ class Post:
             self.restarts += 1
             if not served:
                 self._shut()
+                self._settled.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(rest):
-                    await self._ending.wait()
+                    await self._woken.wait()
 
     async def _serve_once(self) -> float:
         """Spawn a worker and see it through; tell how many seconds it served."""
         clock, begun = self._house.clock, None
+        self._settled.clear()
         if any(door.fileno() < 0 for door in self._doors.values()):
             self._doors = self._house.bind()
         link, listening = await self._spawn()
@@ -144,6 +156,7 @@ class Post:
             self._could_not(error)
         finally:
             self.serving, self.link, self.conditions = False, None, {}
+            self._settled.clear()
             link.close()
             await self._await_exit()
             await listening
@@ -198,6 +211,7 @@ class Post:
         self.link = link
         await link.tell(Open(house.marks()), house.pace.start)
         self.serving = True
+        self._settled.set()
         pid = self._process.pid if self._process else 0
         house.log.info("worker_serving", number=self.number, pid=pid)
         if not self.started.done():
@@ -235,11 +249,26 @@ class Post:
     def close_door(self) -> None:
         """Let go of the sockets; the worker has its own."""
         self._ending.set()
+        self._woken.set()
         self._shut()
 
     def _shut(self) -> None:
         for door in self._doors.values():
             door.close()
+
+    @property
+    def wanted(self) -> bool:
+        """Tell whether the post is empty, and somebody waits there to be served."""
+        return not self.serving and any(map(_has_queue, self._doors.values()))
+
+    async def relieve(self, within: float) -> None:
+        """Have one more worker come, serve those who wait, and end."""
+        self._woken.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._settled.wait()
+        self.close_door()
+        await self.drain(within)
 
     async def drain(self, within: float) -> None:
         """Have the worker end in good order."""
@@ -261,3 +290,15 @@ class Post:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+
+
+def _has_queue(door: socket.socket) -> bool:
+    """Tell whether connections wait to be accepted; where nobody can tell, they may."""
+    if door.fileno() < 0:
+        return False
+    info = getattr(socket, "TCP_INFO", None)
+    if info is None:
+        return True
+    # Of a socket that listens, `tcpi_unacked` is the length of its queue.
+    told = door.getsockopt(socket.IPPROTO_TCP, info, _UNACKED.stop)
+    return any(told[_UNACKED])

@@ -255,6 +255,26 @@ async def test_a_signal_ends_all_in_good_order(tmp_path):
             os.kill(pid, 0)
 
 
+async def test_the_end_resets_nobody_who_waits_at_a_dead_worker(tmp_path):
+    """One more worker comes for them."""
+    async with parent(tmp_path) as p:
+        await p.start()
+        dead = pids(tmp_path)[0]
+        os.kill(dead, signal.SIGSTOP)
+        waiting = asyncio.gather(*(greeted(p) for _ in range(40)))
+        await asyncio.sleep(0.2)
+        os.kill(dead, signal.SIGKILL)
+        async with asyncio.timeout(10):
+            while all(post.serving for post in p._posts):  # noqa: ASYNC110 -- a process
+                await asyncio.sleep(0.001)
+        await p.drain()
+        greeters = set(await waiting)
+
+    assert dead not in greeters
+    assert 3 == len(pids(tmp_path))
+    assert greeters == set(pids(tmp_path)) - {dead}
+
+
 def test_a_worker_is_run_by_this_python():
     """And does not look for the gateway where it happens to be started."""
     assert sys.executable == command()[0]

@@ -231,6 +231,52 @@ async def test_a_drained_worker_has_no_successor(tmp_path):
     assert "<Post 1: empty, 0 restarts>" == repr(s.post)
 
 
+async def test_those_who_wait_at_an_empty_post_are_served_before_the_end(tmp_path):
+    """By one more worker, who need not rest first; nobody is reset."""
+    slow = msgspec.structs.replace(QUICK, first_rest=60, longest_rest=60)
+    async with street("good", tmp_path, slow) as s:
+        await s.post.started
+        # The second time, the post rests.
+        os.kill(s.lives()[0][0], signal.SIGKILL)
+        await left(s, 1)
+        await s.serves()
+        assert not s.post.wanted
+        os.kill(s.lives()[1][0], signal.SIGSTOP)
+        waiting = [socket.create_connection(s.place) for _ in range(3)]
+        os.kill(s.lives()[1][0], signal.SIGKILL)
+        await left(s, 2)
+        assert s.post.wanted
+        relieving = spawn(s.post.relieve(20), name="relieve")
+        greeted = await asyncio.gather(*map(greeting, waiting))
+        await relieving
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*s.place)
+
+    assert {s.lives()[2][0]} == set(greeted)
+    assert 3 == len(s.lives())
+
+
+async def test_an_empty_post_where_nobody_waits_is_left_empty(tmp_path):
+    """And one whose door is closed."""
+    slow = msgspec.structs.replace(QUICK, first_rest=60, longest_rest=60)
+    async with street("good", tmp_path, slow) as s:
+        await s.post.started
+        for number in (1, 2):
+            await s.serves()
+            os.kill(s.lives()[-1][0], signal.SIGKILL)
+            await left(s, number)
+        assert not s.post.wanted
+        s.post.close_door()
+        assert not s.post.wanted
+
+
+async def left(street: Street, times: int) -> None:
+    """Wait until so many workers are gone."""
+    async with asyncio.timeout(20):
+        while len(street.left) < times:  # noqa: ASYNC110 -- another process is at work
+            await asyncio.sleep(0.01)
+
+
 def test_rests_grow_up_to_a_limit():
     """The first is none: most workers that die once do not die twice."""
     pace = Pace()
