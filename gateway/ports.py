@@ -146,8 +146,7 @@ class FlightLock(Protocol):
     async def take(self, key: str, owner: str) -> tuple[str, float]:
         """Take the lock, or tell who has it, and for how many seconds at most.
 
-        Nobody ("") has it while there is a word to be heard. Failed, it may be taken
-        all the same: `release` it too.
+        Nobody ("") has it while there is a word. Failed, it may be taken: release it.
         """
         ...
 
