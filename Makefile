@@ -85,7 +85,7 @@ soak: $(BIN)/pytest  ## ten minutes of mixed load and faults; SOAK=seconds
 
 engines: $(BIN)/pytest  ## real nginx, Envoy, Traefik and Caddy with what `gateway render` writes
 	$(BIN)/python -m tests.engines.stage
-	ENGINES=1 $(BIN)/pytest tests/engines/test_serving.py tests/engines/test_keeping.py
+	ENGINES=1 $(BIN)/pytest tests/engines/test_serving.py tests/engines/test_keeping.py tests/engines/test_parity.py
 
 render: $(BIN)/gateway  ## write the examples of deploy/ anew
 	@for engine in nginx envoy traefik caddy; do \

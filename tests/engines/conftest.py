@@ -26,7 +26,9 @@ from tests.functional.harness import (
 from tests.functional.lab import KEY, open_laboratory
 
 collect_ignore = (
-    [] if os.environ.get("ENGINES") else ["test_serving.py", "test_keeping.py"]
+    []
+    if os.environ.get("ENGINES")
+    else ["test_serving.py", "test_keeping.py", "test_parity.py"]
 )
 
 LISTEN = """
