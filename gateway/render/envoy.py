@@ -58,6 +58,7 @@ def render(site: Site) -> Mapping[str, str]:
     if site.proxy is not None:
         lines.append(nested(*_own_cluster(site.proxy), by=2))
     lines.append(nested(*_nowhere(), by=2))
+    lines += ["overload_manager:\n", nested(*_overload(site), by=2)]
     return {"envoy.yaml": "".join(lines)}
 
 
@@ -119,8 +120,10 @@ def _listener(site: Site) -> Iterator[str]:
         "    log_format:",
         "      text_format_source:",
         '        inline_string: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% [%START_TIME%]'
-        ' %REQ(:METHOD)% %PATH(NQ:ORIG)% %RESPONSE_CODE% %BYTES_SENT% %DURATION%\\n"',
+        ' %REQ(:METHOD)% %PATH(NQ:PATH)% %RESPONSE_CODE% %BYTES_SENT% %DURATION%\\n"',
         "route_config:",
+        "  # Envoy's own word, which upstreams need not hear.",
+        "  request_headers_to_remove: [x-envoy-external-address, x-envoy-internal]",
         "  virtual_hosts:",
         "  - name: all",
         '    domains: ["*"]',
@@ -271,6 +274,15 @@ def _nowhere() -> Iterator[str]:
     yield f"- name: {_NOWHERE}"
     yield "  type: STATIC"
     yield "  connect_timeout: 1s"
+
+
+def _overload(site: Site) -> Iterator[str]:
+    yield "resource_monitors:"
+    yield "- name: envoy.resource_monitors.global_downstream_max_connections"
+    yield "  typed_config:"
+    monitor = "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    yield f'    "@type": {_TYPES}.{monitor}'
+    yield f"    max_active_downstream_connections: {site.limits.connections}"
 
 
 def _assignment(name: str, places: Iterable[str]) -> Iterator[str]:

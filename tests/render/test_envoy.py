@@ -126,5 +126,5 @@ def test_the_access_log_has_no_query():
     (log,) = manager(resources())["access_log"]
     text = log["typed_config"]["log_format"]["text_format_source"]["inline_string"]
 
-    assert "%PATH(NQ:ORIG)%" in text
+    assert "%PATH(NQ:PATH)%" in text
     assert "%REQ(:PATH)%" not in text
