@@ -26,6 +26,7 @@ from gateway.client import (
     fetch_token,
     request,
 )
+from gateway.doctor.command import doctor
 from gateway.errors import ConfigError, GatewayError
 from gateway.rendering import render
 from gateway.revoking import (
@@ -301,7 +302,7 @@ def token(
     click.echo(json.dumps(answer, indent=2) if whole else answer["access_token"])
 
 
-for _command in (render, revoke, revocations, unrevoke, tail, top):
+for _command in (doctor, render, revoke, revocations, unrevoke, tail, top):
     main.add_command(_command)
 
 

@@ -123,7 +123,7 @@ def build(settings: Settings, context: VerifierContext) -> Verifier:
         keys = GivenKeys(settings.given_keys)
     else:
         keys = FetchedKeys(
-            _fetcher(settings, context.http),
+            fetcher(settings, context.http),
             context.clock,
             ttl=settings.jwks_ttl,
             max_age=settings.jwks_max_age,
@@ -256,7 +256,9 @@ class _JwtVerifier:
         )
 
 
-def _fetcher(settings: Settings, http: ProviderHttp) -> Callable[[], Awaitable[KeySet]]:
+def fetcher(settings: Settings, http: ProviderHttp) -> Callable[[], Awaitable[KeySet]]:
+    """Give what fetches the keys that a provider publishes."""
+
     async def fetch() -> KeySet:
         url = settings.jwks_url
         if url is None:
