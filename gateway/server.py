@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import ctypes
 import errno
+import os
 import signal
 import socket
 import struct
@@ -175,6 +176,9 @@ class Server:
         self._opened = True
 
     async def _open_grpc(self, address: Address) -> None:
+        # Its C core writes lines of its own to standard error, where only ours belong.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
         # An extra: nobody else needs what it imports.
         from gateway.fronts.ext_authz import ExtAuthz, GrpcDoor  # noqa: PLC0415
 

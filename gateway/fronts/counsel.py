@@ -13,12 +13,12 @@ and logout endpoints), is served through the proxy door alone.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
 from gateway.fronts.reception import Reception, Setup
 from gateway.fronts.visit import DECISIONS, NEVER_RELAYED
+from gateway.rules.engine_headers import HEADS_ALONE
 from gateway.rules.headers import upstream_target
 from gateway.rules.keeping import depends_on
 from gateway.rules.oauth_forms import read_authorize
@@ -45,11 +45,6 @@ from gateway.values import (
     TokenPlace,
 )
 from gateway.wire.message import is_utf8
-
-_HEADS_ALONE: Final = frozenset(
-    {RouteKind.API, RouteKind.OAUTH_USERINFO, RouteKind.OAUTH_AUTHORIZE}
-)
-"""The kinds of routes that can be judged by a request's head."""
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +236,7 @@ class _Hearing:
     ) -> Reason | None:
         """Tell why a permitted request is not let through at this door, if so."""
         route, credentials, door = permit.route, permit.credentials, self._door
-        if route.kind not in _HEADS_ALONE or chosen not in ("", route.id):
+        if route.kind not in HEADS_ALONE or chosen not in ("", route.id):
             return Reason.WRONG_DOOR
         if route.kind is RouteKind.OAUTH_AUTHORIZE:
             form = read_authorize(head, route.guard)

@@ -1,5 +1,6 @@
 """What every engine is told of a configuration. Floor 4: pure."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from textwrap import indent
 from typing import Final, Protocol
@@ -15,12 +16,10 @@ from gateway.config.compile import (
 )
 from gateway.config.model import Config
 from gateway.errors import ConfigError
-from gateway.rules.engine_headers import OWN_NAMES, EngineHeaders
+from gateway.rules.engine_headers import HEADS_ALONE, OWN_NAMES, EngineHeaders
 from gateway.rules.headers import SECOND_OPINIONS, HeaderRules
 from gateway.values import (
-    Origin,
     Route,
-    RouteKind,
     TokenPlace,
     UpstreamSettings,
     WireLimits,
@@ -46,9 +45,6 @@ FORWARDED: Final = (
 """What clients say of how they came, where an engine can only take names out; it says
 by itself X-Forwarded-For, -Host and -Proto."""
 
-_HEADS_ALONE: Final = frozenset(
-    {RouteKind.API, RouteKind.OAUTH_USERINFO, RouteKind.OAUTH_AUTHORIZE}
-)
 _NEVER_TOLD: Final = frozenset(
     {*SECOND_OPINIONS, *OWN_NAMES, b"proxy", b"proxy-authorization"}
 )
@@ -187,7 +183,7 @@ def listening(text: str) -> Address:
 
 def is_judged_by_head(route: Route) -> bool:
     """Tell whether engines may ask about requests for it, which have no body there."""
-    return route.kind in _HEADS_ALONE
+    return route.kind in HEADS_ALONE
 
 
 def canonical(name: bytes) -> str:
@@ -218,20 +214,21 @@ def one_scheme(upstream: UpstreamSettings) -> str:
 
 
 def server_name(upstream: UpstreamSettings) -> str:
-    """Give the name that https targets must prove."""
-    names = {origin.host for origin in upstream.origins}
-    if upstream.tls.server_name is None and len(names) > 1:
+    """Give the name that https targets must prove.
+
+    `ConfigError` where they are of several names, or of none: not every engine can
+    prove an address.
+    """
+    if upstream.tls.server_name is not None:
+        return upstream.tls.server_name
+    name, *others = {origin.host for origin in upstream.origins}
+    if others or not re.search("[A-Za-z]", name.partition(":")[0]):
         problem = (
             f"upstreams.{upstream.name}: expected a server_name, since the engine asks "
-            "all targets for the same one"
+            "all targets for the same one, which is no address"
         )
         raise ConfigError([problem])
-    return upstream.tls.server_name or names.pop()
-
-
-def address_of(origin: Origin) -> str:
-    """Write a target as `host:port`."""
-    return origin.authority
+    return name
 
 
 def block(head: str, *lines: str) -> str:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from gateway.config.addresses import Address, UnixAddress
 from gateway.render._site import (
     Site,
-    address_of,
     block,
     comment,
     one_scheme,
@@ -107,12 +107,12 @@ def _route(site: Site, authz: str) -> Iterator[str]:
         yield "# A tunnel ends with its token: only the gateway itself sees to that."
         protocols = "|".join(re.escape(each) for each in site.upgrades)
         yield f'@tunnel header_regexp Upgrade "(?i)^({protocols})$"'
-        yield f"reverse_proxy @tunnel {site.proxy}"
+        yield f"reverse_proxy @tunnel {_dialled(site.proxy)}"
         yield ""
     if site.cross_origin and site.proxy is not None:
         yield "# Preflights, and headers of answers: the gateway itself knows `cors`."
         yield "@cross_origin header Origin *"
-        yield f"reverse_proxy @cross_origin {site.proxy}"
+        yield f"reverse_proxy @cross_origin {_dialled(site.proxy)}"
         yield ""
     yield "# CGI and its heirs take `_` and `.` for `-`."
     yield "request_header -*_*"
@@ -147,7 +147,7 @@ def _question(site: Site) -> Iterator[str]:
         yield block(
             "handle_response @misdirected",
             block(
-                f"reverse_proxy {site.proxy}",
+                f"reverse_proxy {_dialled(site.proxy)}",
                 "flush_interval -1",
                 block("transport http", "compression off"),
             ),
@@ -182,7 +182,7 @@ def _permitted(site: Site) -> Iterator[str]:
 
 def _proxy(upstream: UpstreamSettings) -> Iterator[str]:
     targets = " ".join(
-        f"unix/{each.host}" if each.scheme == "unix" else address_of(each)
+        f"unix/{each.host}" if each.scheme == "unix" else each.authority
         for each in upstream.origins
     )
     timeouts = upstream.timeouts
@@ -212,6 +212,13 @@ def _transport(upstream: UpstreamSettings, connect: float) -> Iterator[str]:
             key = tls.client_key or tls.client_cert
             files = f"{json.dumps(tls.client_cert)} {json.dumps(key)}"
             yield f"tls_client_auth {files}"
+
+
+def _dialled(address: Address) -> str:
+    """Write an address as Caddy dials it."""
+    if isinstance(address, UnixAddress):
+        return f"unix/{address.host}"
+    return str(address)
 
 
 def _seconds(seconds: float) -> str:

@@ -15,7 +15,6 @@ from gateway.render._site import (
     FORWARDED,
     GATEWAY,
     Site,
-    address_of,
     block,
     comment,
     one_scheme,
@@ -291,7 +290,7 @@ def _upstream(upstream: UpstreamSettings) -> str:
 
 def _origin(upstream: UpstreamSettings, number: int) -> str:
     origin = upstream.origins[number]
-    return f"unix:{origin.host}" if origin.scheme == "unix" else address_of(origin)
+    return f"unix:{origin.host}" if origin.scheme == "unix" else origin.authority
 
 
 def _own_upstream(site: Site) -> Iterator[str]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from gateway.config.addresses import UnixAddress
 from gateway.errors import ConfigError
 from gateway.render._site import (
     FORWARDED,
@@ -115,10 +116,10 @@ def _static(site: Site) -> str:
 
 def _dynamic(site: Site) -> str:
     required(site.authz, "authz", "Traefik")
-    if site.proxy is None:
+    if site.proxy is None or isinstance(site.proxy, UnixAddress):
         problem = (
-            "listen.proxy: expected no tls and no proxy_protocol, since Traefik hands "
-            "over to it what it cannot do by itself"
+            "listen.proxy: expected host:port, without tls and proxy_protocol, since "
+            "Traefik hands over to it what it cannot do by itself"
         )
         raise ConfigError([problem])
     asked = [route for route in site.routes if _is_asked(route)]

@@ -21,13 +21,18 @@ from gateway.rules.headers import (
     HeaderRules,
     fold,
 )
-from gateway.values import Header, Permit, Reason, RequestHead
+from gateway.values import Header, Permit, Reason, RequestHead, RouteKind
 
 TARGET_NAME: Final = OWN_PREFIX + b"target"
 """Tells an engine what to ask the upstream for: rewritten, and without a token."""
 
 UPSTREAM_NAME: Final = OWN_PREFIX + b"upstream"
 """Tells an engine the upstream of the route that was judged, by name."""
+
+HEADS_ALONE: Final = frozenset(
+    {RouteKind.API, RouteKind.OAUTH_USERINFO, RouteKind.OAUTH_AUTHORIZE}
+)
+"""The kinds of routes that can be judged by a request's head: an engine sees no more."""
 
 HANDOVER: Final = "token_gateway_handover"
 """Where Envoy's configuration names an upstream that leads to our own listener, which

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 ENGINES: dict[str, Any] = plugins(gateway.render)
 MIXED = 'targets: ["http://127.0.0.1:1", "https://127.0.0.1:2"]'
+ADDRESS = 'targets: ["https://192.0.2.7:8443"]'
 NAMES = 'targets: ["https://a.example", "https://b.example"]'
 
 
@@ -58,11 +59,12 @@ def test_targets_of_two_schemes_are_refused(engine):
         ENGINES[engine].render(site(upstream=MIXED))
 
 
+@pytest.mark.parametrize("targets", [NAMES, ADDRESS], ids=["names", "address"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_targets_of_several_names_are_refused(engine):
-    """Which of them a certificate must prove could not be said."""
+def test_targets_without_one_name_are_refused(engine, targets):
+    """What a certificate must prove could not be said."""
     with pytest.raises(ConfigError, match="expected a server_name"):
-        ENGINES[engine].render(site(upstream=NAMES))
+        ENGINES[engine].render(site(upstream=targets))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

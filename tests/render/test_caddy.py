@@ -66,3 +66,10 @@ def test_without_a_listener_to_take_over_nothing_is_handed_to_it():
 
     assert "@misdirected" not in caddy.render(surveyed)["Caddyfile"]
     assert any("421" in each for each in caddy.warnings(surveyed))
+
+
+def test_a_socket_of_the_gateway_is_dialled():
+    """Caddy has a way of its own to write it."""
+    text = file(listen="proxy: 'unix:/run/gateway.sock'")
+
+    assert "reverse_proxy unix//run/gateway.sock {" in text

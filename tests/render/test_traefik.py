@@ -135,8 +135,9 @@ def test_tls_is_proven():
 
 def test_a_listener_to_take_over_is_needed():
     """Traefik can do too little by itself."""
-    with pytest.raises(ConfigError, match=r"listen\.proxy"):
-        traefik.render(site(listen="proxy_protocol: [10.0.0.0/8]"))
+    for listen in ("proxy_protocol: [10.0.0.0/8]", "proxy: 'unix:/run/g.sock'"):
+        with pytest.raises(ConfigError, match=r"listen\.proxy"):
+            traefik.render(site(listen=listen))
 
 
 def test_the_access_log_has_no_query_and_no_headers():
