@@ -587,6 +587,13 @@ def test_a_gatekeeper_is_worth_a_log_line(gate):
 # ------------------------------------------------------------------- blind
 
 
+def test_it_tells_whether_it_is_blind(gate):
+    """Whoever hands out leave that lasts must know."""
+    assert not gate.keeper.blind
+    gate.sight.blind = True
+    assert gate.keeper.blind
+
+
 async def test_who_is_blind_asks_afresh_what_is_older_than_its_trust(gate):
     """Somebody may have revoked it; younger words are believed."""
     gate.sight.blind = True

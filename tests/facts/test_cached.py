@@ -14,7 +14,7 @@ from gateway.facts.cached import CachedFacts, CacheSettings
 from gateway.facts.chain import Chain
 from gateway.facts.shared import CacheResources
 from gateway.stores.memory import MemoryStore
-from gateway.values import Invalid, Knowledge, Reason, Source, TokenFacts
+from gateway.values import Invalid, Knowledge, Notes, Reason, Source, TokenFacts
 from tests.facts.doubles import OLD_SECRET, SECRET, Cupboard, Oracle, Tally, Tower
 from tests.fakes import Clock
 
@@ -786,6 +786,19 @@ def test_whatever_happens_nothing_old_expired_or_forgotten_is_believed(moves):
             await world.do(*move)
 
     asyncio.run(happen())
+
+
+async def test_lines_that_come_again_spare_the_fingerprint(house):
+    """It is noted beside them, for this cache alone."""
+    facts, others = house.facts(), house.facts("another")
+    known = (await facts.learn("t")).found
+    notes: Notes = {}
+
+    assert known == facts.recall("t", notes).found
+    assert 32 == len(notes[facts])
+    # The token is in the lines: with these, no other can come.
+    assert known == facts.recall("", notes).found
+    assert others.recall("t", notes) is None
 
 
 async def test_a_word_from_the_future_is_not_young(house, clock):

@@ -1,11 +1,22 @@
 """Proves what an engine is told to change: what our own relay would have changed."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.rules.engine_headers import Changes, EngineHeaders
-from gateway.values import Access, Header, Permit, Reason, Route, TokenPlace
+from gateway.rules.headers import HeaderRules
+from gateway.values import (
+    Access,
+    Header,
+    IdentityHeaders,
+    Permit,
+    Reason,
+    Route,
+    TokenPlace,
+)
 from tests.rules.heads import head
 from tests.rules.test_headers import IDENTITY, RULES, anonymous, permit
 
@@ -148,3 +159,29 @@ def test_what_an_engine_forwards_is_what_we_would_have(headers):
 def test_its_looks_tell_how_much_it_replaces():
     """For a log line."""
     assert f"<EngineHeaders: {len(ENGINES.replaced)} names>" == repr(ENGINES)
+
+
+class Shortening(HeaderRules):
+    """Header rules that change what a client says, as ours may one day."""
+
+    def upstream_headers(
+        self, *arguments: Any, **options: Any
+    ) -> list[Header] | Reason:
+        """Give all as ever, but for what is accepted."""
+        told = super().upstream_headers(*arguments, **options)
+        assert not isinstance(told, Reason)
+        return [
+            (name, b"text/html") if name == b"accept" else (name, value)
+            for name, value in told
+        ]
+
+
+def test_a_header_that_is_changed_on_the_way_is_put_in_as_changed():
+    """And what is unchanged is left to the engine."""
+    engines = EngineHeaders(Shortening(IdentityHeaders(), pseudonym=b"gw-7"))
+    asked = head("GET", b"/a", (b"accept", b"*/*"), (b"cookie", b"a"))
+    told = engines.changes(asked, permit(), request_id=b"id-1")
+
+    assert isinstance(told, Changes)
+    assert (b"accept", b"text/html") in told.put
+    assert b"cookie" not in {name for name, _ in told.put} | set(told.drop)
