@@ -7,7 +7,6 @@ are Unix seconds (`…_at`), lengths are plain floats.
 """
 
 import enum
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -21,15 +20,6 @@ Notes = dict[object, Any]
 A kept-alive client repeats its lines; whoever finds its note there need not read them
 again. A note depends on nothing but the lines, the connection and its own key.
 """
-
-
-_JOIN_FIELD: Final = b": ".join
-
-
-def header_lines(headers: Iterable[Header]) -> bytes:
-    """Write headers as they stand in a message, each with its line end."""
-    lines = b"\r\n".join(map(_JOIN_FIELD, headers))
-    return lines + b"\r\n" if lines else b""
 
 
 class Secret(str):

@@ -28,7 +28,7 @@ from gateway.fronts.doubts import Doubts
 from gateway.fronts.logout import Logouts
 from gateway.ports import Clock, FactsSource, GrantWriter, Marker
 from gateway.rules import resources, strict_json
-from gateway.rules.headers import upstream_target
+from gateway.rules.headers import header_lines, upstream_target
 from gateway.rules.oauth_forms import (
     RevocationRequest,
     TokenAnswer,
@@ -54,7 +54,6 @@ from gateway.values import (
     Route,
     RouteKind,
     TokenFacts,
-    header_lines,
 )
 from gateway.wire.downstream import Downstream
 from gateway.wire.fetch import BODY_LIMIT, Fetched, fetch

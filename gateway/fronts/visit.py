@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.fronts.reception import Reception, Setup
 from gateway.rules.cors import cors_headers
-from gateway.rules.headers import requested_tunnel, upstream_target
+from gateway.rules.headers import header_lines, requested_tunnel, upstream_target
 from gateway.rules.options import answer_as_last
 from gateway.rules.policy import deny
 from gateway.rules.target import (
@@ -34,7 +34,6 @@ from gateway.values import (
     RouteKind,
     Source,
     TokenPlace,
-    header_lines,
 )
 from gateway.wire.downstream import Downstream
 from gateway.wire.heads import ParsedHead, Plan, ResponseHead

@@ -76,10 +76,10 @@ class LineWriter(Generic[Item]):
         self._lost = 0
         self._torn = False
         self._give_up = threading.Event()
-        self._thread = threading.Thread(
+        self._writer = threading.Thread(
             target=self._work, name="gateway-lines", daemon=True
         )
-        self._thread.start()
+        self._writer.start()
 
     @property
     def dropped(self) -> int:
@@ -99,7 +99,7 @@ class LineWriter(Generic[Item]):
         """Write what waits, for `deadline` seconds at most; blocks its caller."""
         self._capacity = 0
         self._items.put(None)
-        self._thread.join(deadline)
+        self._writer.join(deadline)
         self._give_up.set()
 
     def _work(self) -> None:

@@ -11,22 +11,14 @@ what is here. The series themselves are `observe.series`.
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import Metric
 
-from gateway.observe.series import (
-    Cell,
-    Counters,
-    Family,
-    Histograms,
-    Reading,
-    Readings,
-    Spread,
-)
+from gateway.observe.series import Counters, Family, Histograms, Reading, Readings
+from gateway.observe.tally import Cell, Way
 from gateway.values import Exchange
 
 AnyFamily = TypeVar("AnyFamily", bound=Family)
@@ -103,27 +95,13 @@ def idp(provider: str) -> str:
     return f"idp:{provider}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """The series that one kind of exchange moves, bound once."""
-
-    requests: Cell
-    decisions: Cell
-    request_bytes: Cell
-    response_bytes: Cell
-    duration: Spread
-    overhead: Spread
-    upstream: Cell | None
-    upstream_wait: Spread | None
-
-
 class Metrics:
     """Keeps `ports.Observer` and the promises of those who report events."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._families: list[Family] = []
         self._routes: frozenset[str] = frozenset()
-        self._ways: dict[tuple[str, str, int, str, str, str], _Way] = {}
+        self._ways: dict[tuple[str, str, int, str, str, str], Way] = {}
         self._recalled: dict[tuple[str, str], tuple[Cell, Cell]] = {}
         self._exchange_families()
         self._event_families()
@@ -324,15 +302,7 @@ class Metrics:
             exchange.upstream,
         )
         way = self._ways.get(key) or self._bind(key)
-        way.requests.value += 1
-        way.decisions.value += 1
-        way.request_bytes.value += exchange.request_bytes
-        way.response_bytes.value += exchange.response_bytes
-        way.duration.add(exchange.duration)
-        way.overhead.add(exchange.duration - exchange.upstream_wait)
-        if way.upstream is not None and way.upstream_wait is not None:
-            way.upstream.value += 1
-            way.upstream_wait.add(exchange.upstream_wait)
+        way.count(exchange)
 
     def _observe_asked(self, exchange: Exchange) -> None:
         """Count a decision that an engine asked for: what it serves, it counts."""
@@ -341,9 +311,9 @@ class Metrics:
         self._decisions[exchange.door, route, *told].value += 1
         self._asked_duration[exchange.door,].add(exchange.duration)
 
-    def _bind(self, key: tuple[str, str, int, str, str, str]) -> _Way:
+    def _bind(self, key: tuple[str, str, int, str, str, str]) -> Way:
         route, method, status, decision, reason, upstream = key
-        way = _Way(
+        way = Way(
             requests=self._requests[route, method, str(status)],
             decisions=self._decisions[PROXY, route, decision, reason or "ok"],
             request_bytes=self._request_bytes[route,],

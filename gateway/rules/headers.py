@@ -32,7 +32,6 @@ from gateway.values import (
     Target,
     TokenFacts,
     TokenPlace,
-    header_lines,
 )
 
 # RFC 9110 §7.6.1, and what precedes or surrounds it in practice. `Proxy` is httpoxy's.
@@ -82,6 +81,15 @@ _RESET_FROM_UPSTREAM: Final = frozenset({b"content-length", b"x-request-id"})
 # True only from the mouth of a trusted proxy.
 _FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
 _FORWARDED_PREFIX: Final = b"x-forwarded-"
+
+_JOIN_FIELD: Final = b": ".join
+
+
+def header_lines(headers: Iterable[Header]) -> bytes:
+    """Write headers as they stand in a message, each with its line end."""
+    lines = b"\r\n".join(map(_JOIN_FIELD, headers))
+    return lines + b"\r\n" if lines else b""
+
 
 _STALE: Final = Source.STALE
 STALE_NAME: Final = b"x-auth-stale"

@@ -186,9 +186,9 @@ def test_closing_gives_up_at_the_deadline(pipe):
     for _ in range(10):
         lines.put(b"x" * 999 + b"\n")
     lines.close(deadline=0.05)
-    lines._thread.join(10)
+    lines._writer.join(10)
 
-    assert not lines._thread.is_alive()
+    assert not lines._writer.is_alive()
     assert 6 <= lines.dropped <= 9
 
 

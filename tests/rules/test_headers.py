@@ -3,7 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gateway.rules.headers import HeaderRules, requested_tunnel, upstream_target
+from gateway.rules.headers import (
+    HeaderRules,
+    header_lines,
+    requested_tunnel,
+    upstream_target,
+)
 from gateway.rules.policy import Case, admit_open, judge
 from gateway.values import (
     Access,
@@ -18,7 +23,6 @@ from gateway.values import (
     Source,
     TokenFacts,
     TokenPlace,
-    header_lines,
 )
 from tests.rules.heads import head
 

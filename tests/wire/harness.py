@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
+from gateway.rules.headers import header_lines
 from gateway.tasks import running
 from gateway.values import (
     Origin,
@@ -18,7 +19,6 @@ from gateway.values import (
     Timeouts,
     UpstreamSettings,
     WireLimits,
-    header_lines,
 )
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import Downstream

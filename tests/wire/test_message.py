@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import MessageError
-from gateway.values import Reason, header_lines
+from gateway.rules.headers import header_lines
+from gateway.values import Reason
 from gateway.wire.heads import CHUNKED, UNTIL_CLOSE, ParsedHead, ResponseHead
 from gateway.wire.message import (
     _lines,
@@ -616,3 +617,85 @@ def test_familiar_lines_are_read_alike_and_bounded():
 
     assert len(_lines) <= 1024
     assert not any(b"ookie" in line for line in _lines)
+
+
+# What a server could send: mostly proper, here and there a byte that is not.
+_NAMES = st.sampled_from(
+    [b"Content-Length", b"Transfer-Encoding", b"Connection", b"Date", b"X-A", b"ETag"]
+)
+_PIECES = st.sampled_from(
+    [
+        b"0",
+        b"5",
+        b"5, 5",
+        b"+5",
+        b"chunked",
+        b"gzip, chunked",
+        b"close",
+        b"a b",
+        b"",
+        b"\x80",
+    ]
+)
+_NOISE = st.sampled_from(
+    [
+        b"",
+        b"",
+        b"",
+        b" ",
+        b"\t",
+        b"\x00",
+        b"\x0b",
+        b"\x7f",
+        b"\r",
+        b"\n",
+        b":",
+        b"\r\n ",
+    ]
+)
+_FIELDS = st.lists(st.tuples(_NAMES, _NOISE, _NOISE, _PIECES, _NOISE), max_size=4)
+_STARTS = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 200",
+        b"HTTP/1.0 404 No\xffne",
+        b"HTTP/1.1 204 ",
+        b"HTTP/1.1  200 OK",
+        b"HTTP/1.1 2000 OK",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1\t200 OK",
+        b"http/1.1 200 OK",
+    ]
+)
+
+
+class _Complete:
+    """Hears from llhttp that a head was whole."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def on_headers_complete(self) -> None:
+        self.told = True
+
+
+@given(_STARTS, _FIELDS)
+@example(b"HTTP/1.1 200 OK", [(b"X-A", b" ", b"", b"0", b"")])
+@example(b"HTTP/1.1 200 OK", [(b"Content-Length", b"", b"", b"5", b"")] * 2)
+def test_a_response_head_that_is_taken_is_one_to_llhttp_too(start, fields):
+    """Our own reading of responses is never the more forgiving one."""
+    lines = [
+        name + before + b":" + after + value + end
+        for name, before, after, value, end in fields
+    ]
+    data = b"\r\n".join([start, *lines, b"", b""])
+    heard = _Complete()
+    parser = httptools.HttpResponseParser(heard)
+    try:
+        read = read_response_head(data, "GET")
+    except MessageError:
+        return
+    parser.feed_data(data)
+
+    assert (True, read.status) == (heard.told, parser.get_status_code())
+    assert all(b"\r" not in value and b"\n" not in value for _, value in read.headers)
