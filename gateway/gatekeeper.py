@@ -82,7 +82,7 @@ class Gatekeeper:
             if answer is not None:
                 return answer
         route = self._routes.find(head)
-        if isinstance(route, NoRoute):
+        if not isinstance(route, Route):
             return deny_unrouted(route)
         credentials = find_credentials(head, route)
         if isinstance(credentials, Credentials):
@@ -207,7 +207,7 @@ class Gatekeeper:
         knowledge: Knowledge,
     ) -> Decision:
         found = knowledge.found
-        if isinstance(found, Invalid):
+        if not isinstance(found, TokenFacts):
             return deny(route, found.reason, source=knowledge.source)
         revoked = self._revocations.covers(route.provider, credentials.token, found)
         case = Case(route, found, self._clock.now(), revoked, device)

@@ -105,7 +105,8 @@ class Visit:
     def begin(self, parsed: ParsedHead) -> None:
         """Decide from memory, or wait for the truth in a task."""
         head = self._request_head(parsed)
-        if isinstance(head, Reason):
+        # Asked this way round throughout: an exact type is told at once.
+        if not isinstance(head, RequestHead):
             # RFC 9112 §2.2: in doubt nothing after it is believed either.
             self.connection.closing = True
             self.answer_denial(Denial(reason=head))
@@ -158,7 +159,7 @@ class Visit:
             # Notes are of header lines alone, and this says something else.
             authority, raw, notes = *absolute, {}
             sender = self._sender(parsed, authority)
-        if isinstance(sender, Reason):
+        if not isinstance(sender, tuple):
             return sender
         target = familiar_target(raw) if is_plain(raw) else parse_target(raw)
         if target is None:
@@ -232,7 +233,7 @@ class Visit:
             host=pool.settings.host,
             hop=self._hop(),
         )
-        if isinstance(lines, Reason):
+        if not isinstance(lines, bytes):
             self.answer_denial(deny(route, lines, facts=permit.facts))
             return
         upgrade = requested_tunnel(head, route) if parsed.upgrade else None

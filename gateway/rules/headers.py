@@ -82,13 +82,16 @@ _RESET_FROM_UPSTREAM: Final = frozenset({b"content-length", b"x-request-id"})
 _FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
 _FORWARDED_PREFIX: Final = b"x-forwarded-"
 
-_JOIN_FIELD: Final = b": ".join
-
 
 def header_lines(headers: Iterable[Header]) -> bytes:
     """Write headers as they stand in a message, each with its line end."""
-    lines = b"\r\n".join(map(_JOIN_FIELD, headers))
-    return lines + b"\r\n" if lines else b""
+    parts: list[bytes] = []
+    for name, value in headers:
+        parts.append(name)
+        parts.append(b": ")
+        parts.append(value)
+        parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 _STALE: Final = Source.STALE

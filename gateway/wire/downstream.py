@@ -135,6 +135,7 @@ class Downstream:
         self._state = _HEAD
         self._buffer = b""
         self._last: ParsedHead | None = None
+        self._last_line = b""
         self._last_lines = b""
         self._out: list[bytes] | None = None
         self._pumping = False
@@ -317,11 +318,15 @@ class Downstream:
         ):
             return False
         line = data[: -len(self._last_lines)]
-        if len(line) > self._limits.target_bytes:
+        if line == self._last_line:
+            head: ParsedHead | None = last
+        elif len(line) > self._limits.target_bytes:
             return False
-        head = read_request_line(line, last)
+        else:
+            head = read_request_line(line, last)
         if head is None:
             return False
+        self._last, self._last_line = head, line
         self.bodiless = head.method == "HEAD"
         if not self.head_at:
             self.head_at = self._deadlines.time()
@@ -375,6 +380,7 @@ class Downstream:
         line_end = data.find(b"\r\n", start)
         if isinstance(head, ParsedHead) and end - line_end <= REPEATED_LIMIT:
             self._last = head
+            self._last_line = data[start:line_end]
             self._last_lines = data[line_end:end]
         else:
             self._last = None
