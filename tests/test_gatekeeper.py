@@ -57,7 +57,7 @@ class Facts:
     async def learn(
         self, token: str, *, max_age: float = inf, client: str = ""
     ) -> Knowledge:
-        limit = f" of the last {max_age} s" if max_age < inf else ""
+        limit = f" of the last {max_age:.0f} s" if max_age < inf else ""
         self.told.append(f"learn {token}{limit}")
         self.clients.append(client)
         answer = self.answers.pop(0)
@@ -605,7 +605,7 @@ async def test_who_is_blind_asks_afresh_what_is_older_than_its_trust(gate):
     decision = await gate.decided(request())
 
     assert Source.PROVIDER == decision.source
-    assert "learn T.1 of the last 10.0 s" == gate.facts.told[-1]
+    assert "learn T.1 of the last 10 s" == gate.facts.told[-1]
 
 
 async def test_a_route_that_wants_younger_facts_gets_them_blind_or_not(clock):
@@ -616,7 +616,7 @@ async def test_a_route_that_wants_younger_facts_gets_them_blind_or_not(clock):
     gate.facts.answers = [gate.known(source=Source.PROVIDER)]
     await gate.decided(request())
 
-    assert "learn T.1 of the last 3.0 s" == gate.facts.told[-1]
+    assert "learn T.1 of the last 3 s" == gate.facts.told[-1]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,9 @@ async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     finally:
         server.close()
         for writer in house.writers:
-            writer.transport.abort()
+            # CPython before 3.11.4 cannot abort a TLS transport that is gone.
+            with contextlib.suppress(AttributeError):
+                writer.transport.abort()
         await turns()
 
 
