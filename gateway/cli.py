@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -170,6 +171,29 @@ async def _serve(loaded: "Loaded", source: "Source", told: str = "") -> None:
     finally:
         access_log.close()
         log.close()
+
+
+@main.command()
+@click.option("--sandbox-port", type=PORT, default=9100, show_default=True)
+def sandbox(sandbox_port: int) -> None:
+    """Run the demo's sandbox alone, on loopback, for a gateway of your own.
+
+    It signs with MELON_JWT_KEY and NUGU_JWT_KEY, as that gateway knows them.
+    """
+    run_process(_sandbox(sandbox_port, os.environ))
+
+
+async def _sandbox(port: int, environ: Mapping[str, str]) -> None:
+    from gateway import demo  # noqa: PLC0415 -- the sandbox only for development
+
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    melon, nugu = environ.get("MELON_JWT_KEY"), environ.get("NUGU_JWT_KEY")
+    places = demo.Ports(sandbox=port)
+    async with demo.sandbox(places, melon=melon, nugu=nugu) as world:
+        click.echo(f"sandbox: {world.url}")
+        await ended.wait()
 
 
 @contextlib.contextmanager

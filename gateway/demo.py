@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from gateway.client import DEVICE
 from gateway.errors import GatewayError
 from gateway.sandbox.app import Sandbox, start
 from gateway.sandbox.keys import SandboxKeys
+from gateway.values import Secret
 
 
 class CannotStart(GatewayError):
@@ -40,9 +41,14 @@ def configuration() -> Path:
 
 
 @asynccontextmanager
-async def sandbox(ports: Ports) -> AsyncIterator[Sandbox]:
-    """Run the sandbox."""
-    keys = SandboxKeys.generate()
+async def sandbox(
+    ports: Ports, *, melon: str | None = None, nugu: str | None = None
+) -> AsyncIterator[Sandbox]:
+    """Run the sandbox, with fresh keys for providers that are given none."""
+    fresh = SandboxKeys.generate()
+    keys = replace(
+        fresh, melon=Secret(melon or fresh.melon), nugu=Secret(nugu or fresh.nugu)
+    )
     try:
         world = await start(port=ports.sandbox, keys=keys, clock=SystemClock())
     except OSError as error:
@@ -62,6 +68,7 @@ def environment(ports: Ports, world: Sandbox, store_url: str) -> Mapping[str, st
     """Give the environment that the demo's configuration asks for."""
     return {
         **os.environ,
+        "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_PROXY_PORT": str(ports.proxy),
         "GATEWAY_STATUS_PORT": str(ports.status),
         "GATEWAY_ADMIN_PORT": str(ports.admin),

@@ -127,6 +127,14 @@ async def test_a_busy_port_is_told_with_the_option_to_change_it():
     assert "--sandbox-port" in message
 
 
+async def test_the_sandbox_signs_with_the_keys_it_is_given():
+    """A gateway in another process must know them; the others are its own."""
+    key = "a-key-of-melon-0123456789abcdef0123456789"
+    async with sandbox(Ports(sandbox=0), melon=key) as running:
+        assert key == running.keys.melon
+        assert len(running.keys.nugu) > 30
+
+
 async def test_the_sandbox_ends_with_its_context():
     """However that is left."""
     with contextlib.suppress(KeyError):

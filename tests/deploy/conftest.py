@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.charts import CHART, Helm
+from tests.deploy.pods import build, let_go
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,10 @@ def orders(tmp_path_factory):
     done = Helm("helm4")("dependency", "build", "orders", folder=folder)
     assert done.returncode == 0, done.stderr
     return folder / "orders"
+
+
+@pytest.fixture(scope="session")
+def image():
+    """The real Dockerfile's, built once."""
+    yield build()
+    let_go()

@@ -193,7 +193,7 @@ def secret(name: str, **values: str) -> Object:
 
 
 def confined(
-    image: Image, pod: Object, container: Object, volumes: Volumes
+    image: Image, pod: Object, container: Object, places: Mapping[str, Path]
 ) -> list[str]:
     """Give the command that runs something as this container."""
     security = {**pod.get("securityContext", {}), **container["securityContext"]}
@@ -207,7 +207,7 @@ def confined(
     for mount in container["volumeMounts"]:
         # A runtime makes the places where something is mounted.
         (image.root / mount["mountPath"].lstrip("/")).mkdir(parents=True, exist_ok=True)
-        place = volumes.places[mount["name"]]
+        place = places[mount["name"]]
         mounts += ["--ro-bind", str(place), mount["mountPath"]]
     groups = pod.get("securityContext", {}).get("fsGroup", "")
     return [
@@ -252,7 +252,7 @@ class Pod(Gateway):
             if "value" in each
         }
         self._environ = {**image.environ, **given}
-        self._confined = confined(image, pod, container, volumes)
+        self._confined = confined(image, pod, container, volumes.places)
         super().__init__(
             container["args"],
             ports=Ports(named["gw-proxy"], named["gw-status"], 0, 0),

@@ -16,9 +16,7 @@ from tests.deploy.pods import (
     Image,
     Pod,
     Volumes,
-    build,
     confined,
-    let_go,
     linted,
     secret,
 )
@@ -38,13 +36,6 @@ pytestmark = [pytest.mark.deploy, pytest.mark.timeout(400)]
 
 PROVIDERS = CHART / "ci" / "providers-values.yaml"
 ADMIN = "admin-token-of-the-deploy-tests"
-
-
-@pytest.fixture(scope="module")
-def image():
-    """The real Dockerfile's."""
-    yield build()
-    let_go()
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +244,11 @@ def as_command(
     """Run a container to its end."""
     environ = {each["name"]: each["value"] for each in container.get("env", ())}
     return subprocess.run(  # noqa: S603
-        [*confined(image, spec, container, volumes), "gateway", *container["args"]],
+        [
+            *confined(image, spec, container, volumes.places),
+            "gateway",
+            *container["args"],
+        ],
         env={**image.environ, **environ},
         capture_output=True,
         text=True,
