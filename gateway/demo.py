@@ -107,7 +107,7 @@ token-gateway demo: three providers, one gateway. Ctrl-C ends it. FOR DEVELOPMEN
 
   gateway   http://127.0.0.1:{proxy}   hosts melon.localhost, nugu.localhost, ottm.localhost
   status    http://127.0.0.1:{status}/readyz  /metrics
-  admin     http://127.0.0.1:{admin}
+  console   http://127.0.0.1:{admin}   open it in a browser; sign in: any name, the token below
   sandbox   http://127.0.0.1:{sandbox}   the providers themselves (open it in a browser)
 
 Paste into another terminal (in this folder):

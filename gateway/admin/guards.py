@@ -220,11 +220,23 @@ def _may_read(request: web.Request, readable: Collection[str]) -> bool:
 
 
 def from_loopback(request: web.Request) -> bool:
-    """Tell whether a request was sent on this machine, and by no proxy for another."""
+    """Tell whether a request was sent on this machine, and by no proxy for another.
+
+    Both ends of its connection are loopback: a service mesh brings what comes from afar
+    by an address of 127.0.0.0/8, but to the pod's own.
+    """
     if any(name in request.headers for name in FORWARDED):
         return False
+    transport = request.transport
+    if transport is None:
+        return False
+    ends = (transport.get_extra_info(name) for name in ("peername", "sockname"))
+    return all(_is_loopback(end) for end in ends)
+
+
+def _is_loopback(end: object) -> bool:
     try:
-        address = ipaddress.ip_address(request.remote or "")
+        address = ipaddress.ip_address(str(end[0]) if isinstance(end, tuple) else "")
     except ValueError:
         return False
     # A socket for both families gives IPv4 addresses as a part of IPv6's.

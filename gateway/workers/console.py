@@ -1,7 +1,8 @@
 """What the parent shows of all its workers. Floor 5.
 
 Every worker is asked at once, and one that does not answer in time is left out: who
-looks at 3 a.m. is better served by what the others say.
+looks at 3 a.m. is better served by what the others say. A worker that is gone has taken
+its ten minutes with it; what it counted since its start is in the metrics.
 """
 
 import asyncio

@@ -168,23 +168,32 @@ async def test_what_a_proxy_sends_is_not_from_loopback(admin, headers):
         assert 401 == answer.status
 
 
+class Line(asyncio.Transport):
+    """A connection between two addresses; nothing is ever sent on it."""
+
+    def __init__(self, peer: str, here: str) -> None:
+        super().__init__({"peername": (peer, 50_000), "sockname": (here, 9091)})
+
+
 @pytest.mark.parametrize(
-    ("remote", "loopback"),
+    ("peer", "here", "loopback"),
     [
-        ("127.0.0.1", True),
-        ("127.8.9.10", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("10.0.0.1", False),
-        ("::ffff:10.0.0.1", False),
-        ("fe80::1%eth0", False),
-        ("", False),
-        ("localhost", False),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.8.9.10", "127.0.0.1", True),
+        ("::1", "::1", True),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", True),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("fe80::1%eth0", "::1", False),
+        # A service mesh's inbound proxy, for anybody.
+        ("127.0.0.6", "10.0.0.2", False),
+        ("", "127.0.0.1", False),
+        ("localhost", "127.0.0.1", False),
     ],
 )
-def test_loopback_is_told_by_the_address(remote, loopback):
-    """Of the connection; what cannot be read is not it."""
-    request = make_mocked_request("GET", "/").clone(remote=remote)
+def test_loopback_is_told_by_both_ends_of_the_connection(peer, here, loopback):
+    """What cannot be read is not it."""
+    request = make_mocked_request("GET", "/", transport=Line(peer, here))
 
     assert loopback == from_loopback(request)
 

@@ -171,6 +171,26 @@ def test_both_serve_and_are_counted_as_one(pair):
     )
 
 
+def test_the_console_shows_both_as_one(pair):
+    """What went through either, and which of them it was."""
+    before = pair.admin("GET", "/api/overview").json
+    assert {200} == statuses(pair, sign())
+    overview = pair.admin("GET", "/api/overview").json
+    recent = pair.admin("GET", "/api/recent?route=page&limit=40").json["exchanges"]
+
+    more = overview["requests"]["allowed"] - before["requests"]["allowed"]
+    assert 40 == more
+    assert {"wanted": 2, "serving": 2} == {
+        name: overview["workers"][name] for name in ("wanted", "serving")
+    }
+    assert {1, 2} == {each["gateway.worker"] for each in recent}
+    assert [*recent] == sorted(recent, key=_ended, reverse=True)
+
+
+def _ended(record: dict[str, float]) -> float:
+    return record["timestamp"] + record["http.server.request.duration"]
+
+
 def test_a_revocation_is_in_force_everywhere_once_it_is_confirmed(pair):
     """Also with the successor of a worker that was killed after it."""
     token, other = sign(), sign(sub="eve")
