@@ -17,6 +17,7 @@ from gateway.rules.credentials import find_credentials, misfit, named_device
 from gateway.rules.policy import (
     Case,
     admit_open,
+    admit_shadowed,
     admit_userinfo,
     deny,
     deny_unrouted,
@@ -102,8 +103,13 @@ class Gatekeeper:
         """Learn the facts, then judge: the provider is asked at most once."""
         knowledge = await self.inquire(pending)
         if isinstance(knowledge, Denial):
-            return knowledge
-        return self.conclude(pending, knowledge)
+            return self.enforced(knowledge, pending.credentials)
+        decision = self.conclude(pending, knowledge)
+        return self.enforced(decision, pending.credentials)
+
+    def enforced(self, decision: Decision, credentials: Credentials | None) -> Decision:
+        """Give what is done about a decision: what it says."""
+        return decision
 
     async def inquire(self, pending: Pending) -> Knowledge | Denial:
         """Learn the facts: the first half of `settle`."""
@@ -238,3 +244,29 @@ class Gatekeeper:
         spread = int(self._clock.monotonic() * 1000) % 5
         later = max(1, wait) + spread
         return deny(route, reason, retry_after=later)
+
+
+class ShadowingGatekeeper(Gatekeeper):
+    """One for routes of which some enforce nothing (`Route.shadow`).
+
+    A class of its own, so that where there are none nobody is asked about it.
+    """
+
+    def decide(self, head: RequestHead) -> Decision | Answer | Pending:
+        """Decide from memory, and let through whom such a route would refuse."""
+        decision = super().decide(head)
+        if not isinstance(decision, Denial):
+            return decision
+        route = decision.route
+        if route is None or not route.shadow:
+            return decision
+        found = find_credentials(head, route)
+        return self.enforced(
+            decision, found if isinstance(found, Credentials) else None
+        )
+
+    def enforced(self, decision: Decision, credentials: Credentials | None) -> Decision:
+        """Give what is done about a decision: a refusal in shadow is leave, marked."""
+        if isinstance(decision, Denial):
+            return admit_shadowed(decision, credentials)
+        return decision

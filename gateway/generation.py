@@ -48,7 +48,7 @@ from gateway.facts.shared import CacheResources
 from gateway.fronts.logout import Logouts
 from gateway.fronts.oauth import Guards, TokenEndpoint
 from gateway.fronts.reception import Reception, Setup
-from gateway.gatekeeper import Gatekeeper
+from gateway.gatekeeper import Gatekeeper, ShadowingGatekeeper
 from gateway.observe.access_log import AccessLog
 from gateway.observe.logs import Log
 from gateway.observe.metrics import Metrics
@@ -131,7 +131,9 @@ class Generation:
             clock=lasting.clock,
             events=lasting.metrics,
         )
-        self._budget = UnknownTokens(_unknown_settings(config), lasting.clock)
+        self._budget: UnknownTokens = self._part(
+            "budget", "", essence(_unknown_settings(config)), self._new_budget
+        )
         self.providers = self._providers()
         self.sources = {name: each.source for name, each in self.providers.items()}
         self.terms = {
@@ -147,7 +149,9 @@ class Generation:
         self.headers = HeaderRules(
             compile_identity(config), pseudonym=lasting.pseudonym
         )
-        self.gatekeeper = Gatekeeper(
+        in_shadow = any(route.shadow for route in self.routes)
+        keeper = ShadowingGatekeeper if in_shadow else Gatekeeper
+        self.gatekeeper = keeper(
             self.routes,
             self.sources,
             self.marks,
@@ -228,6 +232,10 @@ class Generation:
         stock = Stock(store, lock)
         return stock, stock.close
 
+    def _new_budget(self) -> tuple[UnknownTokens, Callable[[], Awaitable[None]]]:
+        made = UnknownTokens(_unknown_settings(self.config), self._lasting.clock)
+        return made, _nothing_to_close
+
     def _revocation(self, *, first: bool) -> Revocation:
         config, lasting = self.config, self._lasting
 
@@ -250,7 +258,7 @@ class Generation:
         around = (
             self._secrets,
             self.parts["store", ""].essence,
-            self.config.limits.unknown_tokens,
+            self.parts["budget", ""].essence,
         )
         return {
             name: self._part(
@@ -376,6 +384,10 @@ class Generation:
             dialects=self.setup.dialects,
             clock=self._lasting.clock,
         )
+
+
+async def _nothing_to_close() -> None:
+    """Let go of what holds nothing."""
 
 
 def _unknown_settings(config: Config) -> UnknownSettings:

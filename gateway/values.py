@@ -121,6 +121,23 @@ INVALID_TOKEN: Final = frozenset(
 """Reasons that a client hears as `invalid_token` (RFC 6750 §3.1): get a new token."""
 
 
+SHADOWED: Final = (INVALID_TOKEN - {Reason.REVOKED}) | {
+    Reason.NO_CREDENTIALS,
+    Reason.MALFORMED_REQUEST,
+    Reason.MALFORMED_TOKEN,
+    Reason.INSUFFICIENT_SCOPE,
+    Reason.CLIENT_NOT_ALLOWED,
+    Reason.CLAIM_MISMATCH,
+    Reason.DEVICE_MISMATCH,
+    Reason.STRONGER_LOGIN_NEEDED,
+    Reason.PROVIDER_UNAVAILABLE,
+    Reason.REVOCATIONS_UNKNOWN,
+    Reason.RATE_LIMITED,
+}
+"""What a route in shadow does not refuse for: all about the token and what it may do.
+Not that it was revoked: that is an order of the operator's, and no rule on trial."""
+
+
 class Source(enum.StrEnum):
     """Where the facts of a decision came from."""
 
@@ -410,7 +427,8 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `host` is an exact name, `*.suffix`, or `*` for any. `path` is a pattern of
     literals, `{name}` and a closing `**`. `methods` empty means all; GET implies
-    HEAD. `body_limit_bytes` 0 means unlimited (bodies are streamed, never held);
+    HEAD. `shadow` lets through, and marks, whom the rules about tokens would refuse.
+    `body_limit_bytes` 0 means unlimited (bodies are streamed, never held);
     `body_rate_bytes` must come of one in a second, 0 means any.
     `metadata` is the URL at which its resource describes itself, if it does. A
     `protected-resource` route has the `resource` and the `document` that describes it.
@@ -439,6 +457,7 @@ class Route(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     upgrades: frozenset[bytes] = frozenset()
     end_with_token: bool = False
     strict_revocation: bool = False
+    shadow: bool = False
     timeouts: Timeouts | None = None
     body_limit_bytes: int = 0
     body_rate_bytes: int = 0
@@ -466,13 +485,16 @@ class NoRoute(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class Permit(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Leave to forward a request. Only `rules.policy` makes one.
 
-    `facts` and `credentials` are None where nobody was asked for a token.
+    `facts` and `credentials` are None where nobody was asked for a token. `shadow` is
+    why it would have been refused, on a route that does not enforce its rules; then
+    nothing is known for sure, and `facts` are None.
     """
 
     route: Route
     facts: TokenFacts | None
     credentials: Credentials | None
     source: Source
+    shadow: Reason | None = None
 
 
 class Denial(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -726,7 +748,8 @@ class Exchange(
 
     `path` has no query. `duration` is from the first byte of the head to the last
     byte of the answer; `upstream_wait` is the part spent waiting for the upstream's
-    head; `decision` is `allow`, `deny` or `error`. `door` is where it was asked for: at
+    head; `decision` is `allow`, `deny`, `error`, or `shadow`: let through though
+    `reason` would have refused it. `door` is where it was asked for: at
     the proxy, which answers the client, or at one where an engine asks for a decision.
     Nothing here is a token. Encoded, its fields have the names of `RECORD_NAMES`.
     """

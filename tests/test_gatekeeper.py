@@ -4,9 +4,10 @@ from math import inf
 import pytest
 
 from gateway.errors import ProviderUnavailable, StoreUnavailable, TooManyUnknown
-from gateway.gatekeeper import Gatekeeper
+from gateway.gatekeeper import Gatekeeper, ShadowingGatekeeper
 from gateway.rules.routing import Routes
 from gateway.values import (
+    SHADOWED,
     Access,
     Answer,
     Cors,
@@ -682,3 +683,87 @@ def test_a_permit_is_taken_back_when_its_token_is_revoked(gate):
     public = Gate(gate.clock, [api(access=Access.PUBLIC)]).remembered(request())
     assert isinstance(public, Permit)
     assert not gate.keeper.revokes(public)
+
+
+# ------------------------------------------------------------------- routes in shadow
+
+
+class ShadowGate(Gate):
+    """A gate with one route that enforces nothing, and one that does."""
+
+    def __init__(self, clock: Clock) -> None:
+        needs = Requirements(scopes=(frozenset({"write"}),))
+        super().__init__(
+            clock,
+            [
+                api(require=needs, shadow=True),
+                api(id="full", path="/full", require=needs),
+            ],
+        )
+        self.keeper = ShadowingGatekeeper(
+            self.routes, {"melon": self.facts}, self.marks, clock, self.sight
+        )
+
+
+async def test_a_route_in_shadow_lets_through_and_tells_why(clock):
+    """From memory, after a question, without a token, and when nobody can be asked."""
+    gate = ShadowGate(clock)
+    gate.facts.remembered = gate.known()
+    lacks = await gate.decided(request())
+    gate.facts.remembered = None
+    gate.facts.answers = [gate.known(NO), ProviderUnavailable("down")]
+    invalid = await gate.decided(request())
+    outage = await gate.decided(request())
+    without = await gate.decided(request((b"x-a", b"1")))
+
+    told = []
+    for decision in (lacks, invalid, outage, without):
+        assert isinstance(decision, Permit)
+        assert decision.facts is None
+        told.append((decision.shadow, decision.credentials is not None))
+    assert [
+        (Reason.INSUFFICIENT_SCOPE, True),
+        (Reason.INACTIVE, True),
+        (Reason.PROVIDER_UNAVAILABLE, True),
+        (Reason.NO_CREDENTIALS, False),
+    ] == told
+
+
+async def test_it_allows_and_identifies_as_any_other(clock):
+    """What is allowed is no shadow."""
+    gate = ShadowGate(clock)
+    found = TokenFacts(provider="melon", scopes=frozenset({"write"}))
+    gate.facts.remembered = gate.known(found)
+    decision = await gate.decided(request())
+
+    assert isinstance(decision, Permit)
+    assert (None, found) == (decision.shadow, decision.facts)
+
+
+async def test_in_shadow_a_revoked_token_is_refused_all_the_same(clock):
+    """Also one that nobody has asked about."""
+    gate = ShadowGate(clock)
+    gate.marks.names = {"T.1"}
+    unknown = gate.refusal(request())
+    gate.facts.remembered = gate.known()
+
+    assert Reason.REVOKED == unknown.reason
+    assert Reason.REVOKED == gate.refusal(request()).reason
+
+
+async def test_the_routes_beside_it_enforce(clock):
+    """And what no route matches is a 404."""
+    gate = ShadowGate(clock)
+    gate.facts.remembered = gate.known()
+    lacks = gate.refusal(request(target=b"/full"))
+    odd = gate.refusal(request(target=b"/full/%2F"))
+
+    assert Reason.INSUFFICIENT_SCOPE == lacks.reason
+    assert odd.reason not in SHADOWED
+
+
+def test_a_gatekeeper_without_shadows_does_what_it_says(gate):
+    """There is nothing to be asked about."""
+    denial = Denial(reason=Reason.EXPIRED)
+
+    assert denial is gate.keeper.enforced(denial, None)

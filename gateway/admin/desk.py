@@ -187,9 +187,11 @@ async def _decide(
     if not isinstance(decision, Pending):
         return decision, None
     knowledge = await keeper.inquire(decision)
+    credentials = decision.credentials
     if isinstance(knowledge, Denial):
-        return knowledge, None
-    return keeper.conclude(decision, knowledge), knowledge
+        return keeper.enforced(knowledge, credentials), None
+    judged_so = keeper.conclude(decision, knowledge)
+    return keeper.enforced(judged_so, credentials), knowledge
 
 
 def _hits(
@@ -301,6 +303,9 @@ def _verdict(
                 "decision": "allow",
                 "source": permit.source.value,
             }
+            if permit.shadow is not None:
+                # It is refused but for the route's `enforce: shadow`.
+                told |= {"decision": "shadow", "reason": permit.shadow.value}
             if head is not None:
                 told["upstream"] = _shown_upstream(judged, head, permit)
             return told

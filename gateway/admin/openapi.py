@@ -254,7 +254,7 @@ def _wanted() -> list[dict[str, Any]]:
         _query(
             "decision",
             "What was decided.",
-            {"type": "string", "enum": ["allow", "deny", "error"]},
+            {"type": "string", "enum": ["allow", "deny", "error", "shadow"]},
         ),
         _query(
             "status",

@@ -37,7 +37,7 @@ READABLE: Final = frozenset(
 )
 
 _STATUS: Final = re.compile(r"[1-9](?:[0-9]{2})?")
-_DECISIONS: Final = frozenset({"allow", "deny", "error"})
+_DECISIONS: Final = frozenset({"allow", "deny", "error", "shadow"})
 _TEXTS: Final = (
     "route",
     "reason",

@@ -17,7 +17,7 @@ from gateway.config.decisions import price
 from gateway.config.model import Config, Provider, Require, Route
 from gateway.config.registry import Registry
 from gateway.config.report import KeyPath, Report
-from gateway.config.revocation import Strictness
+from gateway.config.revocation import Enforcement, Strictness
 from gateway.rules import routing
 from gateway.rules.oauth_forms import METHODS
 from gateway.rules.target import parse_target
@@ -48,7 +48,9 @@ _NEEDS: Final[Mapping[str, tuple[str, Callable[[Require], object]]]] = {
 """Each rule of a route, what some verifier must know for it, and how to ask."""
 
 _TOKENLESS: Final = frozenset({"require", "token_from", "revocation"})
-_ALWAYS: Final = frozenset({"access", "pass_token", "upgrades", "end_with_token"})
+_ALWAYS: Final = frozenset(
+    {"access", "enforce", "pass_token", "upgrades", "end_with_token"}
+)
 _UNUSED: Final[Mapping[RouteKind, frozenset[str]]] = {
     RouteKind.API: frozenset(),
     RouteKind.OAUTH_AUTHORIZE: _ALWAYS | _TOKENLESS,
@@ -267,12 +269,26 @@ def _access(case: Case, path: KeyPath, route: Route) -> None:
         )
     if route.revocation is Strictness.STRICT:
         _strictness(case, (*path, "revocation"), route)
+    if route.enforce is Enforcement.SHADOW:
+        _shadow(case, (*path, "enforce"), route)
     if TokenPlace.QUERY in route.token_from:
         case.report.warn(
             (*path, "token_from"),
             "a token in a query ends up in histories and logs (RFC 9700 §4.3.2): "
             "only for clients that cannot set headers",
         )
+
+
+def _shadow(case: Case, path: KeyPath, route: Route) -> None:
+    """Warn as long as a route enforces nothing, and refuse what is none."""
+    if route.access is Access.PUBLIC:
+        case.report.problem(path, "expected nothing: a public route asks for no token")
+        return
+    case.report.warn(
+        path,
+        "this route refuses no token: requests that it would refuse go to the upstream, "
+        "marked with X-Auth-Shadow-Denied, which must not trust them",
+    )
 
 
 def _strictness(case: Case, path: KeyPath, route: Route) -> None:

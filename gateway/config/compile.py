@@ -13,7 +13,7 @@ from gateway.config import model
 from gateway.config.logouts import VERIFIER, issuer_of, logout_terms
 from gateway.config.model import Config
 from gateway.config.resources import compile_resource
-from gateway.config.revocation import Strictness
+from gateway.config.revocation import Enforcement, Strictness
 from gateway.config.upstreams import Health, Upstream, UpstreamTimeouts, parse_status
 from gateway.rules.keeping import Keeping, Trust
 from gateway.rules.resources import described
@@ -129,6 +129,7 @@ def _route(config: Config, route: model.Route) -> Route:
         cors=_cors(route.cors, route.match.methods) if route.cors else None,
         upgrades=frozenset(name.lower().encode() for name in route.upgrades),
         end_with_token=route.end_with_token,
+        shadow=route.enforce is Enforcement.SHADOW,
         strict_revocation=route.revocation is Strictness.STRICT,
         timeouts=_route_timeouts(route, config.upstreams.get(route.upstream)),
         body_limit_bytes=route.body_limit,

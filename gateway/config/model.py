@@ -53,7 +53,7 @@ from gateway.config.listeners import Listen
 from gateway.config.logouts import Logout
 from gateway.config.registry import Registry
 from gateway.config.resources import Resource
-from gateway.config.revocation import Revocation, Strictness
+from gateway.config.revocation import Enforcement, Revocation, Strictness
 from gateway.config.store import Store
 from gateway.config.units import (
     Duration,
@@ -346,6 +346,9 @@ class Route(Model):
     cors: Cors | None = None
     upgrades: frozenset[UpgradeToken] = frozenset()
     """Protocols a connection may be upgraded to, such as websocket."""
+    enforce: Enforcement = Enforcement.FULL
+    """`shadow` lets through whom its rules about tokens would refuse: counted, logged
+    and told to the upstream."""
     revocation: Strictness = Strictness.LENIENT
     """Whether to refuse (`strict`) when revocations were unheard of for too long."""
     end_with_token: Flag = False

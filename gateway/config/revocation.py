@@ -16,6 +16,13 @@ class Strictness(enum.StrEnum):
     LENIENT = "lenient"
 
 
+class Enforcement(enum.StrEnum):
+    """What a route does about whom its rules refuse."""
+
+    FULL = "full"
+    SHADOW = "shadow"
+
+
 class Revocation(Model):
     """What is believed while the marks of other processes cannot be heard of."""
 

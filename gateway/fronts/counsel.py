@@ -17,7 +17,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.fronts.reception import Reception, Setup
-from gateway.fronts.visit import DECISIONS, NEVER_RELAYED
+from gateway.fronts.visit import DECISIONS, NEVER_RELAYED, told_of
 from gateway.rules.engine_headers import HEADS_ALONE
 from gateway.rules.headers import upstream_target
 from gateway.rules.keeping import depends_on
@@ -209,8 +209,7 @@ class _Hearing:
                 reason = Reason.DECISION_CHANGED
             else:
                 upstream = decision.route.upstream
-                public = decision.facts is None
-                self.end(200, "allow", "public" if public else "ok", permit=decision)
+                self.end(200, *told_of(decision), permit=decision)
                 return Leave(
                     permit=decision,
                     upstream=upstream,
@@ -243,7 +242,8 @@ class _Hearing:
             if isinstance(form, Reason):
                 return form
         in_query = credentials is not None and credentials.place is TokenPlace.QUERY
-        if in_query and not door.rewrites:
+        passes = route.shadow and route.pass_token
+        if in_query and not door.rewrites and not passes:
             # As on a route that takes no token from the query: it would go upstream.
             return Reason.MALFORMED_REQUEST
         if not door.rewrites and rewrite(head.target, route) != head.target.raw:

@@ -60,6 +60,15 @@ DECISIONS: Final = {
     Reason.UPSTREAM_TIMEOUT: "allow",
 }
 
+
+def told_of(permit: Permit | None) -> tuple[str, str]:
+    """Give what a record says of leave that was given: the decision and the reason."""
+    if permit is None or permit.facts is None:
+        shadow = None if permit is None else permit.shadow
+        return ("allow", "public") if shadow is None else ("shadow", shadow)
+    return "allow", "ok"
+
+
 _Sender = tuple[str, bytes, str, str]
 """Canonical host, authority, the client's address, scheme."""
 
@@ -293,12 +302,14 @@ class Visit:
     def relayed(self, relay: Relay) -> None:
         """Take note of the end of a relay (`RelayOwner`)."""
         permit = self.permit
-        public = permit is None or permit.facts is None
+        decision, reason = "allow", "ok"
+        if permit is None or permit.facts is None:
+            decision, reason = told_of(permit)
         wait = relay.first_byte_at - relay.sent_at if relay.first_byte_at else 0.0
         self._end(
             relay.status or 499,
-            "allow",
-            "public" if public else "ok",
+            decision,
+            reason,
             upstream_wait=wait,
             failure=relay.failure,
         )

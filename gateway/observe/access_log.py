@@ -12,7 +12,7 @@ where they have one), and stay what they are from release to release:
     http.request.body.size, http.response.body.size
     client.address                behind trusted hops, theirs
     gateway.request_id            the id the client was told
-    gateway.decision              allow, deny or error
+    gateway.decision              allow, deny, error or shadow
     gateway.reason                why, in the words of `values.Reason`; ok
     gateway.source                whose word it was: l1, l2, provider, stale, none
     gateway.route, gateway.provider, gateway.upstream

@@ -21,6 +21,7 @@ from gateway.rules.headers import (
     HeaderRules,
     fold,
 )
+from gateway.rules.identity_values import SHADOW_NAME
 from gateway.values import Header, Permit, Reason, RequestHead, RouteKind
 
 TARGET_NAME: Final = OWN_PREFIX + b"target"
@@ -78,6 +79,7 @@ class EngineHeaders:
         self.replaced: tuple[bytes, ...] = (
             *rules.identity_names,
             STALE_NAME,
+            SHADOW_NAME,
             b"authorization",
             b"referer",
             b"x-request-id",

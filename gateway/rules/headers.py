@@ -17,7 +17,12 @@ from typing import Final
 import msgspec
 
 from gateway.rules.credentials import redact, remove_query_token
-from gateway.rules.identity_values import encode, encode_all, encode_claim
+from gateway.rules.identity_values import (
+    encode,
+    encode_all,
+    encode_claim,
+    shadow_mark,
+)
 from gateway.rules.routing import rewrite
 from gateway.values import (
     Access,
@@ -341,7 +346,7 @@ class HeaderRules:
         """Tell who calls, as headers and as lines; None: that takes too many bytes."""
         facts = permit.facts
         if facts is None or permit.route.kind is not _API:
-            return [], b""
+            return shadow_mark(permit)
         remembered = self._told.get(id(facts))
         if remembered is None or remembered[0] is not facts:
             if len(self._told) >= _TOLD:
@@ -417,12 +422,16 @@ def _forwarded(head: RequestHead, kept: list[Header], hop: bytes) -> list[Header
 
 
 def upstream_target(target: Target, permit: Permit) -> bytes:
-    """Give the target to ask the upstream for: rewritten, without a query token."""
-    credentials = permit.credentials
-    if credentials is not None and credentials.place is _QUERY:
+    """Give the target to ask the upstream for: rewritten, without a query token.
+
+    A route in shadow passes all tokens as they came, or none, whether judged or not.
+    """
+    credentials, route = permit.credentials, permit.route
+    judged = credentials is not None and credentials.place is _QUERY
+    if not route.pass_token if route.shadow else judged:
         query = remove_query_token(target.query)
         target = msgspec.structs.replace(target, query=query)
-    return rewrite(target, permit.route)
+    return rewrite(target, route)
 
 
 def _is_unjudged(route: Route, authorization: bytes) -> bool:
@@ -430,7 +439,7 @@ def _is_unjudged(route: Route, authorization: bytes) -> bool:
     if _BINDS_CONNECTION.match(authorization):
         return False
     if route.kind is _API:
-        return route.pass_token and route.access is _PUBLIC
+        return route.pass_token and (route.shadow or route.access is _PUBLIC)
     return route.kind is not _USERINFO
 
 
@@ -439,6 +448,8 @@ def _authorization(permit: Permit) -> tuple[Header, ...]:
     route, credentials = permit.route, permit.credentials
     if credentials is None or not (route.pass_token or route.kind is _USERINFO):
         return ()
+    if route.shadow:
+        return ()  # It has passed, as it came.
     return ((b"authorization", b"Bearer " + credentials.token.encode()),)
 
 

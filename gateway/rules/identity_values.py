@@ -7,6 +7,11 @@ begin another value or be read as two things (SECURITY §1 C).
 import functools
 from typing import Final
 
+from gateway.values import Header, Permit
+
+SHADOW_NAME: Final = b"x-auth-shadow-denied"
+"""Tells why a request was let through by a route that enforces nothing."""
+
 _PLAIN: Final = bytes(range(0x21, 0x7F)).translate(None, b"%")
 _ESCAPES: Final = tuple(
     bytes((byte,)) if byte in _PLAIN else b"%%%02X" % byte for byte in range(256)
@@ -36,3 +41,11 @@ def encode_claim(claim: str | float | tuple[str, ...]) -> bytes:
     if isinstance(claim, bool):
         return b"true" if claim else b"false"
     return encode(str(claim))
+
+
+def shadow_mark(permit: Permit) -> tuple[list[Header], bytes]:
+    """Tell why it would have been refused, where it would have been."""
+    if permit.shadow is None:
+        return [], b""
+    reason = permit.shadow.encode()
+    return [(SHADOW_NAME, reason)], b"%b: %b\r\n" % (SHADOW_NAME, reason)

@@ -3,7 +3,8 @@
 What an engine has kept it does not ask about: for so long nothing that happens here is
 heard of there, a revocation least of all. So the time is bounded by everything that
 would end the permit by itself, and by what the configuration dares; it is none where a
-route is strict about revocations, and none for what is already believed beyond its time.
+route is strict about revocations, none for what is already believed beyond its time,
+and none for whom a route in shadow would have refused.
 """
 
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ class Keeping:
             or route.kind is not RouteKind.API
             or route.strict_revocation
             or permit.source is Source.STALE
+            or permit.shadow is not None
         ):
             return 0
         if facts is None:

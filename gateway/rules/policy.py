@@ -13,6 +13,7 @@ from gateway.rules.credentials import needs_token
 from gateway.rules.scopes import for_challenge, satisfies
 from gateway.values import (
     LONGEST_CLOCK_SKEW,
+    SHADOWED,
     ClaimRule,
     Credentials,
     Denial,
@@ -232,6 +233,23 @@ def admit_userinfo(
     if revoked:
         return deny(route, Reason.REVOKED, facts=facts, source=source)
     return Permit(route=route, facts=facts, credentials=credentials, source=source)
+
+
+def admit_shadowed(denial: Denial, credentials: Credentials | None) -> Permit | Denial:
+    """Let through, marked, whom a route in shadow would refuse for its token.
+
+    The permit tells nothing of whom: nothing that was claimed has been accepted.
+    """
+    route = denial.route
+    if route is None or not route.shadow or denial.reason not in SHADOWED:
+        return denial
+    return Permit(
+        route=route,
+        facts=None,
+        credentials=credentials,
+        source=denial.source,
+        shadow=denial.reason,
+    )
 
 
 def is_recent_enough(route: Route, obtained_at: float, now: float) -> bool:

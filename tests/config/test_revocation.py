@@ -51,9 +51,23 @@ def test_a_strict_route_is_warned_about_where_nobody_else_is_heard():
         (ROUTE + ", revocation: sometimes", "revocation"),
         (ROUTE + ", access: public, revocation: strict", "a public route asks for no"),
         (ROUTE + ", kind: oauth-token, revocation: strict", "oauth-token decides it"),
+        (ROUTE + ", enforce: half", "enforce"),
+        (ROUTE + ", access: public, enforce: shadow", "a public route asks for no"),
+        (ROUTE + ", kind: oauth-userinfo, enforce: shadow", "oauth-userinfo decides"),
     ],
 )
-def test_strictness_about_nothing_is_refused(route, expected):
+def test_to_enforce_or_spare_nothing_is_refused(route, expected):
     """With file, line and key."""
     with pytest.raises(ConfigError, match=expected):
         loaded(route)
+
+
+def test_a_route_in_shadow_is_warned_about_as_long_as_it_is():
+    """Nobody forgets it there."""
+    shadowed = loaded(ROUTE + ", enforce: shadow")
+    (route,) = compile_routes(shadowed.config)
+    (full,) = compile_routes(loaded(ROUTE + ", enforce: full").config)
+
+    assert (True, False) == (route.shadow, full.shadow)
+    (warning,) = shadowed.warnings
+    assert "enforce: this route refuses no token" in warning

@@ -9,7 +9,8 @@ from gateway.rules.headers import (
     requested_tunnel,
     upstream_target,
 )
-from gateway.rules.policy import Case, admit_open, judge
+from gateway.rules.policy import Case, admit_open, admit_shadowed, deny, judge
+from gateway.rules.target import parse_target
 from gateway.values import (
     Access,
     Credentials,
@@ -623,3 +624,57 @@ def test_remembered_identities_are_bounded_and_never_mixed_up():
         assert header_lines(told) == lines
 
     assert len(rules._told) < len(callers)
+
+
+# ------------------------------------------------------------------- routes in shadow
+
+SHADOW = Route(id="shadow", shadow=True)
+SHADOW_PASSING = Route(id="passing", shadow=True, pass_token=True)
+
+
+def shadowed(route: Route, place: TokenPlace | None = TokenPlace.HEADER) -> Permit:
+    """Let through what would be refused, as the policy does."""
+    credentials = None if place is None else Credentials(Secret("T.1"), place)
+    denial = deny(route, Reason.INSUFFICIENT_SCOPE, facts=ADA)
+    leave = admit_shadowed(denial, credentials)
+    assert isinstance(leave, Permit)
+    return leave
+
+
+def test_a_refusal_in_shadow_is_told_and_no_identity():
+    """Nothing that was claimed has been accepted; no client can say it for us."""
+    lies = (
+        (b"x-auth-shadow-denied", b"ok"),
+        (b"x-auth-subject", b"root"),
+        (b"authorization", b"Bearer T.1"),
+    )
+    mark = (b"x-auth-shadow-denied", b"insufficient_scope")
+    lines = RULES.upstream_lines(head(), shadowed(SHADOW), request_id=b"id-1")
+
+    assert [*OWN_ALWAYS, mark] == sent(*lies, leave=shadowed(SHADOW))
+    assert [*OWN_ALWAYS, *IDENTITY] == sent(*lies, leave=permit(SHADOW))
+    assert isinstance(lines, bytes)
+    assert lines.endswith(b"id-1\r\nx-auth-shadow-denied: insufficient_scope\r\n")
+
+
+@pytest.mark.parametrize("leave", [shadowed(SHADOW_PASSING), permit(SHADOW_PASSING)])
+@pytest.mark.parametrize("word", [b"Bearer T.1", b"Basic YTpi", b"bearer  T.1"])
+def test_tokens_pass_a_route_in_shadow_as_they_came(leave, word):
+    """Once, whatever became of them: the upstream goes on to judge by itself."""
+    line = (b"authorization", word)
+    told = sent(line, leave=leave)
+    lines = RULES.upstream_lines(head("GET", b"/", line), leave, request_id=b"id-1")
+
+    assert [word] == [value for name, value in told if name == b"authorization"]
+    assert isinstance(lines, bytes)
+    assert 1 == lines.count(b"authorization: ")
+
+
+@pytest.mark.parametrize("place", [*TokenPlace, None])
+def test_the_query_of_a_route_in_shadow_goes_with_its_tokens(place):
+    """Untouched where they pass, without any where they do not."""
+    target = parse_target(b"/a?x=1&access_token=T.1&access_token=T.2")
+    assert target is not None
+
+    assert b"/a?x=1" == upstream_target(target, shadowed(SHADOW, place))
+    assert target.raw == upstream_target(target, shadowed(SHADOW_PASSING, place))

@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.rules.keeping import Keeping, Trust, depends_on
-from gateway.rules.policy import Case, admit_open, judge
+from gateway.rules.policy import Case, admit_open, admit_shadowed, deny, judge
 from gateway.values import (
     Access,
     Credentials,
     DeviceRule,
     Permit,
+    Reason,
     Requirements,
     Route,
     RouteKind,
@@ -114,3 +115,12 @@ def test_it_is_kept_for_requests_that_are_alike():
         (b"authorization", b"referer") == depends_on(permit()) == depends_on(by_query)
     )
     assert (b"authorization", b"referer", b"x-device") == depends_on(bound)
+
+
+def test_leave_of_a_route_in_shadow_is_asked_for_each_time():
+    """Whom it would have refused is counted as often as he comes."""
+    route = replace(permit().route, shadow=True)
+    refused = admit_shadowed(deny(route, Reason.EXPIRED), None)
+
+    assert isinstance(refused, Permit)
+    assert 0 == Keeping(60.0, {"p": Trust(60.0)}).seconds(refused, NOW)

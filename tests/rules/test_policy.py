@@ -7,6 +7,7 @@ from gateway.rules.policy import (
     RULES,
     Case,
     admit_open,
+    admit_shadowed,
     admit_userinfo,
     deny,
     deny_unrouted,
@@ -16,6 +17,7 @@ from gateway.rules.policy import (
     trace,
 )
 from gateway.values import (
+    SHADOWED,
     Access,
     ClaimRule,
     Credentials,
@@ -438,3 +440,45 @@ def test_no_route_is_refused_in_its_own_words():
         reason=Reason.METHOD_NOT_ALLOWED, dialect="ottm", realm="o", allow=("GET",)
     )
     assert expected == deny_unrouted(missing)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_route_in_shadow_lets_through_whom_it_would_refuse_for_a_token(reason):
+    """Marked, and telling nothing of whom; for all else it refuses as ever."""
+    asked = replace(route(), shadow=True)
+    denial = deny(asked, reason, facts=ADA, source=Source.L1)
+    leave = admit_shadowed(denial, TOKEN)
+
+    if reason not in SHADOWED:
+        assert leave is denial
+        return
+    assert isinstance(leave, Permit)
+    assert (reason, None, TOKEN) == (leave.shadow, leave.facts, leave.credentials)
+    assert (asked, Source.L1) == (leave.route, leave.source)
+
+
+def test_what_has_nothing_to_do_with_tokens_is_never_let_through():
+    """Nor is what was revoked: that is an order, and no rule on trial."""
+    kept = {*Reason} - SHADOWED
+
+    assert {
+        Reason.REVOKED,
+        Reason.BAD_MESSAGE,
+        Reason.BAD_TARGET,
+        Reason.BODY_TOO_LARGE,
+        Reason.CORS_REFUSED,
+        Reason.INTERNAL,
+        Reason.LOOP_DETECTED,
+        Reason.METHOD_NOT_ALLOWED,
+        Reason.NO_ROUTE,
+    } <= kept
+
+
+@pytest.mark.parametrize("reason", SHADOWED)
+def test_any_other_route_refuses(reason):
+    """And so does what has no route."""
+    denial = deny(route(), reason)
+    unrouted = Denial(reason=reason)
+
+    assert denial is admit_shadowed(denial, TOKEN)
+    assert unrouted is admit_shadowed(unrouted, TOKEN)
