@@ -15,8 +15,13 @@ import msgspec
 from gateway.errors import StoreUnavailable
 from gateway.gatekeeper import Gatekeeper
 from gateway.ports import Clock, Dialect, FactsSource, Marker, Revocations
-from gateway.rules.credentials import find_credentials, named_device, redact
-from gateway.rules.headers import HeaderRules, upstream_target
+from gateway.rules.credentials import (
+    find_credentials,
+    named_device,
+    redact,
+    upstream_target,
+)
+from gateway.rules.headers import HeaderRules
 from gateway.rules.policy import Case, trace
 from gateway.rules.routing import Routes
 from gateway.rules.target import canonical_host, parse_target, split_absolute

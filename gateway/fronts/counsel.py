@@ -18,8 +18,8 @@ import msgspec
 
 from gateway.fronts.reception import Reception, Setup
 from gateway.fronts.visit import DECISIONS, NEVER_RELAYED, told_of
+from gateway.rules.credentials import upstream_target
 from gateway.rules.engine_headers import HEADS_ALONE
-from gateway.rules.headers import upstream_target
 from gateway.rules.keeping import depends_on
 from gateway.rules.oauth_forms import read_authorize
 from gateway.rules.policy import deny

@@ -28,7 +28,8 @@ from gateway.fronts.doubts import Doubts
 from gateway.fronts.logout import Logouts
 from gateway.ports import Clock, FactsSource, GrantWriter, Marker
 from gateway.rules import resources, strict_json
-from gateway.rules.headers import header_lines, upstream_target
+from gateway.rules.credentials import upstream_target
+from gateway.rules.headers import header_lines
 from gateway.rules.oauth_forms import (
     RevocationRequest,
     TokenAnswer,

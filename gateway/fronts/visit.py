@@ -11,7 +11,8 @@ from typing import Final
 
 from gateway.fronts.reception import Reception, Setup
 from gateway.rules.cors import cors_headers
-from gateway.rules.headers import header_lines, requested_tunnel, upstream_target
+from gateway.rules.credentials import upstream_target
+from gateway.rules.headers import header_lines, requested_tunnel
 from gateway.rules.options import answer_as_last
 from gateway.rules.policy import deny
 from gateway.rules.target import (

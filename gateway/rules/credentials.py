@@ -12,16 +12,21 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+import msgspec
+
+from gateway.rules.routing import rewrite
 from gateway.rules.target import decode_form, decode_name
 from gateway.values import (
     Access,
     Credentials,
     DeviceRule,
+    Permit,
     Reason,
     RequestHead,
     Route,
     RouteKind,
     Secret,
+    Target,
     TokenPlace,
     TokenShape,
 )
@@ -155,6 +160,19 @@ def remove_query_token(query: bytes | None) -> bytes | None:
         return query
     kept = [pair for pair in query.split(b"&") if not _is_token(pair)]
     return b"&".join(kept) if kept else None
+
+
+def upstream_target(target: Target, permit: Permit) -> bytes:
+    """Give the target to ask the upstream for: rewritten, without a query token.
+
+    A route in shadow passes all tokens as they came, or none, whether judged or not.
+    """
+    credentials, route = permit.credentials, permit.route
+    judged = credentials is not None and credentials.place is _QUERY
+    if not route.pass_token if route.shadow else judged:
+        query = remove_query_token(target.query)
+        target = msgspec.structs.replace(target, query=query)
+    return rewrite(target, route)
 
 
 def redact(url: bytes) -> bytes:

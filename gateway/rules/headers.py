@@ -14,16 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
-import msgspec
-
-from gateway.rules.credentials import redact, remove_query_token
+from gateway.rules.credentials import redact
 from gateway.rules.identity_values import (
     encode,
     encode_all,
     encode_claim,
     shadow_mark,
 )
-from gateway.rules.routing import rewrite
 from gateway.values import (
     Access,
     Header,
@@ -34,7 +31,6 @@ from gateway.values import (
     Route,
     RouteKind,
     Source,
-    Target,
     TokenFacts,
     TokenPlace,
 )
@@ -419,19 +415,6 @@ def _forwarded(head: RequestHead, kept: list[Header], hop: bytes) -> list[Header
 
 
 # ---------------------------------------------------------------- the token itself
-
-
-def upstream_target(target: Target, permit: Permit) -> bytes:
-    """Give the target to ask the upstream for: rewritten, without a query token.
-
-    A route in shadow passes all tokens as they came, or none, whether judged or not.
-    """
-    credentials, route = permit.credentials, permit.route
-    judged = credentials is not None and credentials.place is _QUERY
-    if not route.pass_token if route.shadow else judged:
-        query = remove_query_token(target.query)
-        target = msgspec.structs.replace(target, query=query)
-    return rewrite(target, route)
 
 
 def _is_unjudged(route: Route, authorization: bytes) -> bool:

@@ -3,11 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from gateway.rules.credentials import upstream_target
 from gateway.rules.headers import (
     HeaderRules,
     header_lines,
     requested_tunnel,
-    upstream_target,
 )
 from gateway.rules.policy import Case, admit_open, admit_shadowed, deny, judge
 from gateway.rules.target import parse_target
