@@ -45,6 +45,7 @@ TABLE: Final[tuple[Route, ...]] = (
     api("/claim/**", require=Requirements(
         claims=(ClaimRule("plan", frozenset({"gold"})),))),
     api("/strong/**", dialect="nugu", require=Requirements(acr=("phr",), max_age=60.0)),
+    api("/described/**", "read", metadata="https://books.example/metadata"),
     oauth(RouteKind.OAUTH_AUTHORIZE, "/guarded", "GET", guard=Guard(
         form="melon", https_only=True)),
     oauth(RouteKind.OAUTH_AUTHORIZE, "/scoped", "GET", guard=Guard(
@@ -145,6 +146,8 @@ CASES: Final[Mapping[str, Case]] = {
     "revoked": refused(401, Reason.REVOKED, "GET /api/a", "Trevoked"),
     "too much identity": refused(401, Reason.INCONSISTENT, "GET /api/a", "Tbig"),
     "grant unknown": refused(401, Reason.GRANT_UNKNOWN, "GET /api/a", "Tblank"),
+    "described": refused(401, Reason.NO_CREDENTIALS, "GET /described/a"),
+    "described, scope": refused(403, Reason.INSUFFICIENT_SCOPE, "GET /described/a", "Ta"),
     "scope": refused(403, Reason.INSUFFICIENT_SCOPE, "GET /admin/a", "Tr"),
     "issuer": refused(401, Reason.WRONG_ISSUER, "GET /issuer/a", "Tr"),
     "its issuer": allowed("GET /issuer/a", "Tissued"),

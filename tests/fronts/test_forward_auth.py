@@ -1,5 +1,6 @@
 """Proves the decision door's wire: what each engine sends, and what it is told."""
 
+import asyncio
 import dataclasses
 import re
 
@@ -8,6 +9,7 @@ import pytest
 from gateway.rules.keeping import Keeping, Trust
 from tests.fronts.engines import desk, question
 from tests.fronts.house import Told, door
+from tests.wire.harness import until
 
 DOORS = ("nginx", "nginx_refusal", "traefik", "caddy", "envoy")
 LEAVING = ("nginx", "traefik", "caddy", "envoy")
@@ -260,6 +262,22 @@ async def test_a_websockets_scheme_is_understood(told, scheme):
         await asked.send(path, *own[:-1], f"X-Forwarded-Proto: {told}")
 
         assert scheme == d.only().scheme
+
+
+async def test_an_engine_that_goes_away_leaves_nothing_behind():
+    """Its question ends with it; what is being learned is learned."""
+    path, _, own = question("nginx", "GET", "/api/a", "books.example")
+    told = [f"GET {path} HTTP/1.1", *own, "Authorization: Bearer Tr", "", ""]
+    async with door() as d, desk(d) as asked:
+        d.facts.gate.clear()
+        _, writer = await asyncio.open_connection("127.0.0.1", asked.port)
+        writer.write("\r\n".join(told).encode())
+        await until(lambda: d.facts.asked)
+        writer.close()
+        await until(lambda: d.exchanges)
+        d.facts.gate.set()
+
+        assert (499, "client_gone") == (d.only().status, d.only().reason)
 
 
 async def test_a_closing_door_makes_each_answer_the_last():
