@@ -30,6 +30,7 @@ from gateway.errors import GatewayError
 from gateway.fronts.bounded import BoundedSite
 from gateway.fronts.status import status_app
 from gateway.listeners import DecisionDoor, Door
+from gateway.observe.audit import AuditLog
 from gateway.reloads import Reloads
 from gateway.tasks import spawn
 from gateway.wire.deadlines import Deadlines
@@ -148,6 +149,7 @@ class Server:
             console=Console(self.observatory, app),
             token=lambda: app.config.admin.token,
             reloader=self._reloads,
+            auditor=AuditLog(app.log),
             hosts=(listen.admin.host,),
         )
         await self._windows.open("admin", listen.admin, admin)

@@ -79,6 +79,10 @@ class Log:
         """Tell that something happened as it should."""
         self._tell("info", event, fields)
 
+    def always(self, event: str, /, **fields: Field) -> None:
+        """Tell what must be told, whatever the level is."""
+        self._write("info", event, fields)
+
     def warning(self, event: str, /, **fields: Field) -> None:
         """Tell that something happened that an operator may want to look at."""
         self._tell("warning", event, fields)
@@ -139,8 +143,11 @@ class Log:
 
     def _tell(self, level: str, event: str, fields: Mapping[str, Field]) -> None:
         if level in self._levels:
-            told = {**self._always, **fields}
-            self._writer.put(self._render(self._clock.now(), level, event, told))
+            self._write(level, event, fields)
+
+    def _write(self, level: str, event: str, fields: Mapping[str, Field]) -> None:
+        told = {**self._always, **fields}
+        self._writer.put(self._render(self._clock.now(), level, event, told))
 
 
 class Writes(Protocol):

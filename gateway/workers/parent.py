@@ -29,6 +29,7 @@ from gateway.console import settled
 from gateway.errors import GatewayError
 from gateway.facts.marks import TokenTerms
 from gateway.fronts.status import status_app
+from gateway.observe.audit import AuditLog
 from gateway.observe.logs import Log, configure
 from gateway.observe.reloads import ReloadMetrics
 from gateway.observe.revocations import RevocationLog
@@ -138,6 +139,7 @@ class Parent:
             desk=self._desk,
             console=self._console,
             reloader=self.reloads,
+            auditor=AuditLog(self._log),
             token=lambda: self.config.admin.token,
             hosts=(listen.admin.host,),
         )

@@ -271,3 +271,29 @@ def test_who_never_read_the_marks_is_not_ready(start_lab, lab):
             store.start()
             gateway.await_ready()
             assert 200 == status(gateway, sign(), "/strict/x")
+
+
+def test_every_change_is_in_the_audit_log(start_lab, lab):
+    """Who, what and what came of it; the token in none of it."""
+    token = sign()
+    with running(start_lab(config(lab))) as gateway:
+        gateway.revoke("lab", token)
+        made = gateway.admin("GET", "/api/revocations").json["revocations"][0]["id"]
+        gateway.admin("DELETE", f"/api/revocations/{made}")
+        gateway.admin("POST", "/api/reload")
+        gateway.admin_token = "wrong" * 5
+        gateway.admin("POST", "/api/revocations", {"provider": "lab", "token": token})
+        assert 0 == gateway.stop()
+        said = gateway.said()
+
+    told = [json.loads(line) for line in said.splitlines() if '"event":"audit"' in line]
+    assert [
+        ("revoke", "done"),
+        ("lift", "done"),
+        ("reload", "done"),
+        ("refused", "denied"),
+    ] == [(each["action"], each["outcome"]) for each in told]
+    assert {made} == {each["mark"] for each in told[:2]}
+    assert {"127.0.0.1"} == {each["peer"] for each in told}
+    assert token not in said
+    assert token.rpartition(".")[2] not in said
