@@ -247,7 +247,9 @@ class Metrics:
         for family in self._families:
             yield family.collect()
 
-    describe = collect
+    def describe(self) -> Iterator[Metric]:
+        """Give every metric: what a registry asks for to learn the names."""
+        return self.collect()
 
     # ------------------------------------------------------------- state
 
