@@ -55,7 +55,7 @@ $(VENV)/.bench: $(BIN)/pytest
 	$(PIP) --editable '.[dev,bench]'
 	@touch $@
 
-bench: $(VENV)/.bench  ## the gateway beside its peers; make bench BENCH="--quick --only nginx"
+bench: $(VENV)/.bench build/compiled/gateway  ## the gateway beside its peers; make bench BENCH="--quick --only nginx"
 	@$(BIN)/python -m tests.benchmarks.bench $(BENCH)
 
 bench-routing: $(BIN)/pytest  ## decision time at 10 and at 10,000 routes

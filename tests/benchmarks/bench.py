@@ -261,6 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     peers = [peer for peer in PEERS if peer is GATEWAY or peer.name in only]
     if given.install:
         machine.install(peers, say)
+    if missing := GATEWAY.missing():
+        parser.exit(1, f"bench: {missing} is not there: make bench builds it\n")
     if why := machine.obstacle():
         parser.exit(1, f"bench: {why}\n")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

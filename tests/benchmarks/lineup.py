@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -73,12 +73,20 @@ class Peer:
 NGINX: Final = ("@{nginx}", "-p", "@{folder}", "-c", "@{settings}")
 APACHE: Final = ("@{apache2}", "-DFOREGROUND", "-f", "@{settings}")
 
+ROOT: Final = Path(__file__).parents[2]
+BUILT: Final = ROOT / "build" / "compiled"
+"""What `make compiled` leaves: the wheel as the image has it."""
+
 GATEWAY: Final = Peer(
     name="gateway",
-    title="token-gateway (introspection)",
-    needs=(),
+    title="token-gateway, compiled (introspection)",
+    needs=(str(BUILT / "gateway"),),
     settings="gateway.yaml",
-    command=("@{python}", "-m", "gateway", "run", "-c", "@{settings}"),
+    # The command, since `-m` would find the sources in the working folder first.
+    command=(
+        *("env", f"PYTHONPATH={BUILT}", "@{gateway}"),
+        *("run", "-c", "@{settings}"),
+    ),
     distribution="token-gateway",
     values={
         "store": "memory://",
@@ -87,8 +95,16 @@ GATEWAY: Final = Peer(
         "doors": "",
     },
 )
+INTERPRETED: Final = replace(
+    GATEWAY,
+    name="interpreted",
+    title="token-gateway, as `make demo` runs it",
+    needs=(),
+    command=("@{python}", "-m", "gateway", "run", "-c", "@{settings}"),
+)
 PEERS: Final = (
     GATEWAY,
+    INTERPRETED,
     Peer(
         name="nginx",
         title="nginx, plain proxy",
@@ -188,4 +204,5 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 def programs() -> dict[str, str]:
     """Give the programs there are, as values to fill in."""
     found = {name: find(name) for name in ("nginx", "apache2", "envoy", "caddy")}
+    found["gateway"] = str(Path(sys.executable).parent / "gateway")
     return {"python": sys.executable, **{n: path for n, path in found.items() if path}}

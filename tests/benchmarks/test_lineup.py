@@ -4,7 +4,15 @@ import pytest
 
 from gateway.app import registry
 from gateway.config.load import load
-from tests.benchmarks.lineup import GATEWAY, PEERS, PEERS_FOLDER, QUICK, fill, find
+from tests.benchmarks.lineup import (
+    GATEWAY,
+    INTERPRETED,
+    PEERS,
+    PEERS_FOLDER,
+    QUICK,
+    fill,
+    find,
+)
 from tests.benchmarks.loads import STORE_TOKENS
 from tests.benchmarks.processes import Cores
 from tests.benchmarks.world import Site, Tokens, route_table
@@ -62,7 +70,7 @@ def test_what_is_missing_is_named():
     """A skipped peer says which program to look for."""
     assert find("/no/such/module.so") is None
     assert find("no-such-program-here") is None
-    assert not GATEWAY.missing()
+    assert not INTERPRETED.missing()
 
 
 def test_script_goes_through_as_many_tokens_as_are_taught():
