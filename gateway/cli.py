@@ -29,6 +29,7 @@ from gateway.client import (
 )
 from gateway.doctor.command import doctor
 from gateway.errors import ConfigError, GatewayError
+from gateway.reasons import reasons_option
 from gateway.rendering import render
 from gateway.revoking import (
     admin_option,
@@ -333,6 +334,7 @@ for _command in (doctor, render, revoke, revocations, unrevoke, tail, top):
 @main.command()
 @click.argument("method")
 @click.argument("url")
+@reasons_option
 @click.option(
     "--token-file", type=click.File(), help="The token; - reads it from stdin."
 )
