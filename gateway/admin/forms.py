@@ -65,7 +65,9 @@ def add_forms(app: web.Application) -> None:
 async def _explain_form(request: web.Request) -> web.Response:
     form = {name: request.query.get(name, "") for name in ("url", "headers")}
     form["method"] = request.query.get("method", "GET")
-    return render(request, "explain.html", {"form": form, "told": None, "problem": ""})
+    return await render(
+        request, "explain.html", {"form": form, "told": None, "problem": ""}
+    )
 
 
 async def _explain(request: web.Request) -> web.Response:
@@ -77,11 +79,11 @@ async def _explain(request: web.Request) -> web.Response:
         body = msgspec.convert(given, ExplainBody)
     except (msgspec.ValidationError, ValueError):
         context["problem"] = "Expected a method, a URL, and headers as Name: value."
-        return render(request, "explain.html", context, status=400)
+        return await render(request, "explain.html", context, status=400)
     token = None if body.token is None else Secret(body.token)
     told = await explain(request, body, token)
     context["told"] = _complete(told)
-    return render(request, "explain.html", context)
+    return await render(request, "explain.html", context)
 
 
 def _complete(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +133,7 @@ async def _list(
         "problem": problem,
     }
     status = 400 if problem else 200
-    return render(request, "revocations.html", context, status=status)
+    return await render(request, "revocations.html", context, status=status)
 
 
 def _done(made: str, marks: list[ShownMark], *, lifted: bool) -> str:
@@ -157,7 +159,7 @@ async def _ask(request: web.Request) -> web.Response:
         "asked": request.app[CONFIRMATIONS].open(asked),
         "button": "Revoke now",
     }
-    return render(request, "confirm.html", context)
+    return await render(request, "confirm.html", context)
 
 
 def _asked(fields: Mapping[str, str]) -> Asked | None:
@@ -198,7 +200,7 @@ async def _ask_lift(request: web.Request) -> web.Response:
         "asked": "",
         "button": "Lift it",
     }
-    return render(request, "confirm.html", context)
+    return await render(request, "confirm.html", context)
 
 
 async def _lift(request: web.Request) -> web.Response:

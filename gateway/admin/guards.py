@@ -21,7 +21,7 @@ import binascii
 import hmac
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -101,7 +101,7 @@ async def add_safe_headers(_request: web.Request, response: web.StreamResponse) 
 
 
 def errors(
-    word: Callable[[web.Request, Problem], web.StreamResponse],
+    word: Callable[[web.Request, Problem], Awaitable[web.StreamResponse]],
 ) -> Middleware:
     """Make the middleware that has every refusal and failure worded by `word`.
 
@@ -113,12 +113,12 @@ def errors(
         try:
             return await handler(request)
         except Exception as error:  # noqa: BLE001 -- the outermost door
-            return word(request, as_problem(error))
+            return await word(request, as_problem(error))
 
     return worded
 
 
-def as_json_problem(_request: web.Request, problem: Problem) -> web.Response:
+async def as_json_problem(_request: web.Request, problem: Problem) -> web.Response:
     """Word a problem for programs."""
     return problem.response()
 

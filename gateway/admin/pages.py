@@ -18,7 +18,7 @@ from aiohttp import web
 from gateway.admin.auditing import note
 from gateway.admin.promises import CONSOLE, RELOADER
 from gateway.admin.readings import look, recent, route_rows, wanted
-from gateway.admin.recent import Seen, Wanted
+from gateway.admin.recent import KEPT, Seen
 from gateway.admin.rendering import NAMES, lead_to, render
 from gateway.admin.sparkline import latency_chart, traffic_chart
 from gateway.values import Reason
@@ -29,6 +29,10 @@ PAGES: Final = frozenset(
 """What loopback may read without the token."""
 
 FOLLOW_SECONDS: Final = 2
+SHORT: Final = 100
+"""Exchanges on a page, unless more are asked for."""
+LONGEST: Final = 500
+"""Rows of any other table; who looks for one filters."""
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -51,26 +55,34 @@ async def _overview(request: web.Request) -> web.Response:
         "traffic": traffic_chart(told.series),
         "latency": latency_chart(told.series),
     }
-    return render(request, "overview.html", context)
+    return await render(request, "overview.html", context)
 
 
 async def _routes(request: web.Request) -> web.Response:
     words = request.query.get("q", "")
     rows = await route_rows(request.app, words)
     every = len(request.app[CONSOLE].settled().routes)
-    return render(request, "routes.html", {"rows": rows, "q": words, "every": every})
+    context = {
+        "rows": rows[:LONGEST],
+        "found": len(rows),
+        "q": words,
+        "every": every,
+    }
+    return await render(request, "routes.html", context)
 
 
 async def _recent(request: web.Request) -> web.Response:
     kept = {n: v for n, v in request.query.items() if v and n != "follow"}
-    asked = wanted(kept)
+    asked = wanted({"limit": str(SHORT), **kept})
     seen = await recent(request.app, asked)
     follows = "follow" in request.query
     settled = request.app[CONSOLE].settled()
     context = {
         "rows": [_row(each) for each in seen],
         "asked": asked,
-        "narrowed": asked != Wanted(),
+        "narrowed": asked.narrows,
+        "short": SHORT if "limit" not in kept and len(seen) == SHORT else 0,
+        "whole": f"/recent?{urlencode({**kept, 'limit': str(KEPT)})}",
         "follow": f"/recent?{urlencode({**kept, 'follow': '1'})}",
         "unfollow": f"/recent?{urlencode(kept)}",
         "routes": sorted(route.id for route in settled.routes),
@@ -78,7 +90,7 @@ async def _recent(request: web.Request) -> web.Response:
         "follows": follows,
         "seconds": FOLLOW_SECONDS,
     }
-    page = render(request, "recent.html", context)
+    page = await render(request, "recent.html", context)
     if follows:
         page.headers["Refresh"] = str(FOLLOW_SECONDS)
     return page
@@ -98,17 +110,20 @@ async def _config(request: web.Request) -> web.Response:
     ]
     sections = [
         (name, list(rows))
-        for name, rows in groupby(settings, key=lambda each: _section(each.key))
+        for name, rows in groupby(
+            settings[:LONGEST], key=lambda each: _section(each.key)
+        )
     ]
     reloader = request.app[RELOADER]
     context = {
         "settled": settled,
         "sections": sections,
+        "left_out": max(0, len(settings) - LONGEST),
         "q": words,
         "all": every,
         "reload": None if reloader is None else reloader.last,
     }
-    return render(request, "config.html", context)
+    return await render(request, "config.html", context)
 
 
 def _row(seen: Seen) -> dict[str, Any]:

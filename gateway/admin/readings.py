@@ -10,6 +10,7 @@ Nothing is done here. A question with a parameter that is not known or makes no 
 is refused, so that a slip in a filter does not read as "nothing happened".
 """
 
+import asyncio
 import math
 import re
 from collections.abc import Mapping
@@ -75,11 +76,12 @@ async def look(app: web.Application) -> Overview:
 
 
 async def route_rows(app: web.Application, words: str = "") -> list[RouteRow]:
-    """Give the route table."""
+    """Give the route table, made on a thread: there may be thousands."""
     console = app[CONSOLE]
     picture = await console.picture()
     recent = lately(picture, console.now())
-    return rows(console.settled().routes, recent, picture.total, words)
+    routes = console.settled().routes
+    return await asyncio.to_thread(rows, routes, recent, picture.total, words)
 
 
 async def recent(app: web.Application, wanted: Wanted) -> list[Seen]:

@@ -5,6 +5,7 @@ strangers sent, has nothing to gain from one. The policy (`CSP`) forbids scripts
 written into the page, and whatever is not ours; templates escape everything.
 """
 
+import asyncio
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -62,21 +63,24 @@ def templates() -> jinja2.Environment:
     return environment
 
 
-def render(
+async def render(
     request: web.Request,
     template: str,
     context: Mapping[str, Any],
     *,
     status: int = 200,
 ) -> web.Response:
-    """Word a page."""
+    """Word a page, on a thread: a long one takes as long as a hundred requests."""
     told = {
         "pages": NAMES,
         "here": f"/{request.path.split('/')[1]}",
         "signed_in": request.get(SIGNED_IN, False),
         **context,
     }
-    response = aiohttp_jinja2.render_template(template, request, told, status=status)
+    text = await asyncio.to_thread(
+        aiohttp_jinja2.render_string, template, request, told
+    )
+    response = web.Response(text=text, content_type="text/html", status=status)
     response.headers["Content-Security-Policy"] = CSP
     # Not `no-referrer`: with it a form's own Origin would be null (Fetch, "append a
     # request Origin header"), and the guard asks for the Origin of every form.
@@ -89,10 +93,12 @@ def lead_to(place: str) -> web.Response:
     return web.Response(status=303, headers={"Location": place})
 
 
-def word_problem(request: web.Request, problem: Problem) -> web.StreamResponse:
+async def word_problem(request: web.Request, problem: Problem) -> web.StreamResponse:
     """Word a problem for people, or for programs where they ask."""
     if request.path.startswith("/api/"):
-        return as_json_problem(request, problem)
-    page = render(request, "problem.html", {"problem": problem}, status=problem.status)
+        return await as_json_problem(request, problem)
+    page = await render(
+        request, "problem.html", {"problem": problem}, status=problem.status
+    )
     page.headers.update(problem.headers)
     return page

@@ -128,12 +128,45 @@ async def test_who_signed_in_is_led_to_a_page_of_ours(anybody, to, place):
         assert place == answer.headers["Location"]
 
 
-async def test_a_thousand_routes_are_a_page(anybody, console):
-    """As big as it is, it comes."""
+async def test_of_a_thousand_routes_the_first_are_shown(anybody, console):
+    """And how many there are; who looks for one filters."""
     many = tuple(Route(id=f"r{number}") for number in range(1000))
     console.config = type(SETTLED)(
         version="1", digest="d", routes=many, settings=(), warnings=(), providers=()
     )
+    text = await page(anybody, "/routes")
 
-    assert "r999" in await page(anybody, "/routes")
-    assert console.now() == NOW
+    assert "1,000, the first 500 are shown" in text
+    assert "r499<" in text
+    assert "r500<" not in text
+    assert "r999<" in await page(anybody, "/routes?q=r999")
+
+
+async def test_of_many_values_the_first_are_shown(anybody, console):
+    """Likewise."""
+    console.config = type(SETTLED)(
+        version="1",
+        digest="d",
+        routes=(),
+        settings=SETTLED.settings * 300,
+        warnings=(),
+        providers=(),
+    )
+
+    assert "100 more values are not shown" in await page(anybody, "/config?show=all")
+
+
+async def test_of_many_requests_the_newest_are_shown(anybody, console):
+    """The rest is a link away."""
+    console.seen = [
+        Seen(0, exchange(request_id=f"r-{n}", started_at=NOW + n)) for n in range(300)
+    ]
+    text = await page(anybody, "/recent?route=likes")
+
+    assert "the newest 100 of the last 500, filtered" in text
+    assert ">r-299<" in text
+    assert ">r-199<" not in text
+    assert 'href="/recent?route=likes&amp;limit=500"' in text
+    whole = await page(anybody, "/recent?route=likes&limit=500")
+    assert ">r-0<" in whole
+    assert "Show all" not in whole
