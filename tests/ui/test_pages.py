@@ -1,6 +1,8 @@
 """Every page, light and dark, in a real browser: whole, ours alone, and accessible."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,12 @@ GRAVE = ("serious", "critical")
 
 def shoot(opened, name: str, folder: Path) -> None:
     """Take a picture; with SCREENSHOTS=write it is the one in the repository."""
-    target = SHOTS if os.environ.get("SCREENSHOTS") == "write" else folder
-    opened.page.screenshot(path=target / f"{name}.png")
+    kept = os.environ.get("SCREENSHOTS") == "write"
+    picture = (SHOTS if kept else folder) / f"{name}.png"
+    opened.page.screenshot(path=picture)
+    if kept and (smaller := shutil.which("pngquant")):
+        words = ["--force", "--ext", ".png", "--speed", "1", "64", str(picture)]
+        subprocess.run([smaller, *words], check=True)  # noqa: S603
 
 
 def grave(opened, axe: str) -> list[str]:
