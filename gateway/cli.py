@@ -29,7 +29,7 @@ from gateway.client import (
 )
 from gateway.doctor.command import doctor
 from gateway.errors import ConfigError, GatewayError
-from gateway.reasons import reasons_option
+from gateway.options import against_option, reasons_option, was_option
 from gateway.rendering import render
 from gateway.revoking import (
     admin_option,
@@ -223,7 +223,9 @@ def _store_server(store: str) -> Iterator[str]:
 
 @main.command()
 @config_option
-def check(path: Path) -> None:
+@against_option
+@was_option
+def check(path: Path, against: Path | None, was: Path | None) -> None:
     """Check a configuration; every problem at once, with file and line."""
     loaded = _load(path, os.environ)
     for warning in loaded.warnings:
@@ -233,6 +235,13 @@ def check(path: Path) -> None:
         f"{path}: good: {len(config.routes)} routes, {len(config.providers)} providers,"
         f" {len(config.upstreams)} upstreams"
     )
+    if against is not None:
+        from gateway.replaying import compare  # noqa: PLC0415
+
+        before = None if was is None else _load(was, os.environ).config
+        told = compare(against, config, before)
+        click.echo("\n".join(told.lines()))
+        sys.exit(1 if told.changed else 0)
 
 
 @main.command()

@@ -7,8 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-import click
-
 import gateway.dialects
 from gateway.plugins import plugins
 from gateway.values import Answer, Denial, Reason
@@ -264,20 +262,3 @@ def _told(answer: Answer) -> str:
     error = body.get("error", "") if isinstance(body, dict) else ""
     code = error.get("code", "") if isinstance(error, dict) else error
     return f"{answer.status} {code}".strip()
-
-
-def _print(ctx: click.Context, _: click.Parameter, wanted: object) -> None:
-    if wanted:
-        click.echo(text())
-        ctx.exit()
-
-
-reasons_option = click.option(
-    "--reasons",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print,
-    help="List every reason for a refusal, and what to do; asks nobody.",
-)
-"""For `gateway explain`."""
