@@ -70,10 +70,17 @@ def start_lab(tmp_path_factory):
     """Start gateways with a configuration of the test's own."""
 
     def start(
-        text: str, ports: Ports | None = None, authz: int = 0, **environ: str
+        text: str,
+        ports: Ports | None = None,
+        authz: int = 0,
+        authz_grpc: int = 0,
+        **environ: str,
     ) -> Gateway:
         ports, folder = ports or free_ports(), tmp_path_factory.mktemp("lab")
-        asked = f', authz: "127.0.0.1:{authz}"' if authz else ""
+        doors = {"authz": authz, "authz_grpc": authz_grpc}
+        asked = "".join(
+            f', {name}: "127.0.0.1:{port}"' for name, port in doors.items() if port
+        )
         (folder / "lab.yaml").write_text(
             "version: 1\n"
             f'listen: {{proxy: "127.0.0.1:{ports.proxy}",'

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import grpc
 import pytest
 
+from gateway.fronts.ext_authz import SERVICE
+from gateway.fronts.ext_authz_pb2 import CheckRequest, CheckResponse
 from tests.functional.harness import (
     ADMIN_TOKEN,
     Gateway,
@@ -154,6 +157,53 @@ def test_engines_ask_every_worker_and_a_killed_one_has_a_successor(
         assert first + 80 == gateway.metric("auth_decisions_total", door="nginx")
         assert lines
         assert 401 == asks(ports.sandbox, sign(exp=1))
+    assert refuses(ports.sandbox)
+
+
+def calls(port: int, token: str) -> int:
+    """Ask as Envoy does, on a connection of one's own; gives the status for clients."""
+    asked = CheckRequest()
+    http = asked.attributes.request.http
+    http.method, http.path, http.host, http.scheme = "GET", "/page/x", "lab", "http"
+    http.headers["authorization"] = f"Bearer {token}"
+    alone = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=alone) as channel:
+        check = channel.unary_unary(
+            f"/{SERVICE}/Check",
+            request_serializer=CheckRequest.SerializeToString,
+            response_deserializer=CheckResponse.FromString,
+        )
+        answer = check(asked, timeout=10, wait_for_ready=True)
+    if answer.status.code:
+        return int(answer.denied_response.status.code)
+    return 200 if answer.ok_response.headers else 0
+
+
+def test_envoy_asks_every_worker_and_a_killed_one_has_a_successor(
+    start_lab, lab, valkey
+):
+    """Each binds the port by itself; who comes anew finds one that lives."""
+    ports = free_ports()
+    text = shared(valkey) + config(lab)
+    with running(start_lab(text, ports, authz_grpc=ports.sandbox)) as gateway:
+        assert {200} == {calls(ports.sandbox, sign()) for _ in range(8)}
+        os.kill(workers(gateway)[1], signal.SIGKILL)
+        eventually(lambda: len(told(gateway, "worker_ended")) and whole(gateway))
+        assert {200} == {calls(ports.sandbox, sign()) for _ in range(8)}
+        assert 401 == calls(ports.sandbox, sign(exp=1))
+        both = {
+            line
+            for line in gateway.status("/readyz?verbose").body.decode().splitlines()
+            if "worker" in line
+        }
+        assert 2 == len(both)
+    decided = [
+        each["gateway.worker"]
+        for each in gateway.exchanges()
+        if each["gateway.door"] == "envoy_grpc"
+    ]
+
+    assert {1, 2} == set(decided)
     assert refuses(ports.sandbox)
 
 
