@@ -10,7 +10,8 @@ Floors (imports go down only; `make check` proves it):
        gatekeeper
        wire                          bytes: the HTTP/1.1 data plane
     4  fronts, observe, admin        doors and windows
-    5  app, server, workers, cli     the one place that wires; processes
+    5  generation, app, reloads      the one place that wires; what changes live
+       server, workers, cli          processes
     -  sandbox                       a development world; only cli opens it
 
 The way of a request, in seven steps:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ import trustme
 
 from gateway.app import App
 from gateway.errors import ConfigError, GatewayError
+from gateway.generation import Generation
 from gateway.tasks import running
 from gateway.values import MarkKind, Secret
 from tests.stores.servers import serving
@@ -285,3 +287,17 @@ async def test_what_cannot_be_built_changes_nothing(tmp_path):
             await app.reload(loaded)
 
         assert await reason(app, token()) is None
+
+
+async def test_no_generation_is_left_behind(tmp_path):
+    """However often the configuration changes: only the one in force stays."""
+    async with serving_app(text(), tmp_path) as app:
+        bearer = token()
+        for number in range(20):
+            await reason(app, bearer)
+            await reload(app, text(route=f", add_prefix: /v{number}"))
+        await until(lambda: not app._leaving)
+        gc.collect()
+        alive = [each for each in gc.get_objects() if isinstance(each, Generation)]
+
+        assert [app.generation] == alive
