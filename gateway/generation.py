@@ -95,13 +95,15 @@ class Stock(msgspec.Struct, frozen=True):
         await self.store.close()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Part:
     """Something that generations hand on, as long as what it was made of is the same."""
 
     essence: bytes
     thing: Any
     close: Callable[[], Awaitable[None]]
+    begun: bool = False
+    """Whether it is looked after already: nobody begins with that twice."""
 
 
 class Generation:
@@ -169,9 +171,8 @@ class Generation:
 
     async def start(self) -> None:
         """Find every upstream and every mark, and begin to look after them."""
-        await asyncio.gather(
-            self.revocation.start(), *(pool.start() for pool in self.pools.values())
-        )
+        marks = [] if self._has_begun("marks", "") else [self.revocation.start()]
+        await asyncio.gather(*marks, self._start_pools())
 
     async def prove(self, before: "Generation") -> None:
         """Begin beside the generation that serves, and see that it could be replaced.
@@ -180,14 +181,27 @@ class Generation:
         """
         if self.parts["store", ""] is not before.parts["store", ""]:
             await self._prove_store()
+        await self._start_pools(but=before)
+        if self.parts["marks", ""] is not before.parts["marks", ""]:
+            self._has_begun("marks", "")
+            await self.revocation.prove(READING)
+
+    async def _start_pools(self, *, but: "Generation | None" = None) -> None:
+        """Begin with those that nobody has begun with; what `but` has is its own."""
+        known = () if but is None else but.parts.values()
         fresh = [
             pool
             for name, pool in self.pools.items()
-            if self.parts["pool", name] is not before.parts.get(("pool", name))
+            if self.parts["pool", name] not in known
+            and not self._has_begun("pool", name)
         ]
         await asyncio.gather(*(pool.start() for pool in fresh))
-        if self.parts["marks", ""] is not before.parts["marks", ""]:
-            await self.revocation.prove(READING)
+
+    def _has_begun(self, kind: str, name: str) -> bool:
+        """Tell whether somebody has begun with a part, and take note that one does."""
+        part = self.parts[kind, name]
+        part.begun, before = True, part.begun
+        return before
 
     async def close_but(self, others: Iterable["Generation"]) -> None:
         """Let go of everything that none of the others has."""

@@ -151,6 +151,24 @@ async def test_what_is_left_is_closed_after_the_last_request_and_not_before(tmp_
         assert not app.pools["api"]._closed
 
 
+async def test_nobody_begins_twice_with_the_same_part(tmp_path):
+    """A worker may be told another configuration before it lets anybody in."""
+    health = "{health: {path: /ok, interval: 1h}, targets"
+    first = text().replace("{targets", health)
+    more = first.replace(
+        "upstreams: {", f"upstreams: {{more: {health}: ['http://[::1]:9']}}, "
+    )
+    async with wired(first, tmp_path, afterlife=0.0) as app:
+        await reload(app, more)
+        await app.start()
+        checked = [task for task in running() if "health" in task.get_name()]
+        await reload(app, first)
+        await until(lambda: not app._leaving)
+        left = [task for task in running() if "health" in task.get_name()]
+
+    assert (2, 1) == (len(checked), len(left))
+
+
 async def test_requests_of_all_generations_are_counted(tmp_path):
     """Each by its own; the numbers go on, so that no two requests have one."""
     async with serving_app(text(), tmp_path) as app:
