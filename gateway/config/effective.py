@@ -42,11 +42,27 @@ class Setting(msgspec.Struct, frozen=True):
 
 def settings(loaded: Loaded) -> tuple[Setting, ...]:
     """List every value there is, the defaults too, in the order of the language."""
+    marks = _with_references(loaded.marks)
     told = _leaves(loaded.config, ())
     return tuple(
-        _setting(path, value, loaded.marks.get(path), loaded.base)
-        for path, value in told
+        _setting(path, value, marks.get(path), loaded.base) for path, value in told
     )
+
+
+def _with_references(marks: Mapping[KeyPath, Mark]) -> dict[KeyPath, Mark]:
+    """Give the marks, each with the references of everything in it.
+
+    A list is shown as one value: what one item came from, it came from.
+    """
+    references: dict[KeyPath, dict[str, None]] = {}
+    for path, mark in marks.items():
+        if mark.references:
+            for length in range(len(path) + 1):
+                references.setdefault(path[:length], {})[mark.references] = None
+    return {
+        path: mark._replace(references=", ".join(references.get(path, ())))
+        for path, mark in marks.items()
+    }
 
 
 def _leaves(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, object]]:
@@ -107,7 +123,14 @@ def _worded(path: KeyPath, value: object) -> str:
         case frozenset():
             text = ", ".join(sorted(_worded(path, each) for each in value)) or _NOTHING
         case tuple() if type(value) is tuple:
-            text = ", ".join(_worded(path, each) for each in value) or _NOTHING
+            text = ", ".join(_worded_item(path, each) for each in value) or _NOTHING
         case _:
             text = _QUERY.sub(r"\1?…", _LOGIN.sub(r"\1…@", str(value)))
     return text
+
+
+def _worded_item(path: KeyPath, value: object) -> str:
+    """Word an item of a list; a set in it is one item, such as the scopes `a b`."""
+    if isinstance(value, frozenset):
+        return " ".join(sorted(_worded(path, each) for each in value))
+    return _worded(path, value)

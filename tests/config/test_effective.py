@@ -30,7 +30,7 @@ routes:
   - id: read
     match: {path: /orders/**, methods: [POST, GET]}
     provider: acme
-    require: {scopes: ["a b", c]}
+    require: {scopes: ["a b", c], clients: [shop, "${env:REALM}"]}
     upstream: orders
 """
 
@@ -87,6 +87,9 @@ def told(tmp_path: Path) -> dict[str, Setting]:
         ("routes[0].access", "required", "", ""),
         ("routes[0].pass_token", "false", "", ""),
         ("workers", "1", "", ""),
+        # An item that came from outside hides the list.
+        ("routes[0].require.clients", HIDDEN, "gateway.yaml:25", "${env:REALM}"),
+        ("routes[0].require.scopes", "a b, c", "gateway.yaml:25", ""),
     ],
 )
 def test_a_value_is_told_with_its_origin(told, key, value, origin, references):
@@ -120,3 +123,25 @@ def test_an_included_file_is_named(tmp_path):
     told = {each.key: each for each in settings(load(path, registry(), ENVIRON))}
 
     assert "more.yaml:2" == told["routes[1].id"].origin
+
+
+def test_a_text_has_no_file():
+    """What was loaded from no file is told by the name it goes by."""
+    told = {each.key: each for each in settings(load(TEXT, registry(), ENVIRON))}
+
+    assert "<configuration>:1" == told["version"].origin
+
+
+def test_a_file_elsewhere_is_named_in_full(tmp_path):
+    """Relative to the configuration it would lead nowhere."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    more = tmp_path / "b" / "more.yaml"
+    more.write_text(
+        "routes:\n  - {id: more, match: {path: /more}, provider: acme, upstream: orders}\n"
+    )
+    path = tmp_path / "a" / "gateway.yaml"
+    path.write_text(TEXT + f'include: ["{more}"]\n')
+    told = {each.key: each for each in settings(load(path, registry(), ENVIRON))}
+
+    assert told["routes[1].id"].origin.endswith("more.yaml:2")

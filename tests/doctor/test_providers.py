@@ -291,3 +291,36 @@ async def test_what_is_learned_asks_nobody():
 
     assert ["note", "good", "good"] == [each.level for each in told]
     assert "learned" in json.dumps([each.about for each in told])
+
+
+async def test_a_token_that_is_refused_for_another_reason_is_told():
+    """By our own word for it."""
+    answers = [{"active": False}, {"active": True, "exp": 1}]
+    async with answering(lambda _: web.json_response(answers.pop(0))) as base:
+        _, told, _ = await found(introspection(f"{base}/introspect"), "GOOD")
+
+    assert ("warn", "the token that was given is expired") == (told.level, told.told)
+
+
+async def test_a_provider_that_falls_silent_meanwhile_is_told():
+    """Between the invented token and the good one."""
+    answers = [(200, {"active": False}), (503, {}), (503, {})]
+
+    def answer(_: web.Request) -> web.Response:
+        status, members = answers.pop(0)
+        return web.json_response(members, status=status)
+
+    async with answering(answer) as base:
+        _, told, _ = await found(introspection(f"{base}/introspect"), "GOOD")
+
+    assert ("bad", True) == (told.level, "answered 503" in told.told)
+
+
+async def test_what_cannot_be_read_is_no_failure():
+    """Neither a date nor the claims of what only looks like a JWT."""
+    unreadable = f"{good().split('.')[0]}.!!.x"
+    answer = says({"active": False}, Date="yesterday")
+    async with answering(answer) as base:
+        first, trap = await found(introspection(f"{base}/introspect"), unreadable)
+
+    assert ("good", "warn") == (first.level, trap.level)
