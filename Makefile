@@ -77,7 +77,8 @@ kubernetes: chart  ## make deploy/kubernetes of what the chart renders
 
 deploy-test: $(BIN)/pytest  ## the chart and the image, by real helm, buildah and bubblewrap
 	@tests/deploy/tools.sh
-	$(BIN)/pytest -m deploy tests/deploy
+	$(BIN)/pytest -m deploy -n 2 --dist loadfile tests/deploy --ignore tests/deploy/test_prometheus.py
+	$(BIN)/pytest -m deploy tests/deploy/test_prometheus.py
 
 faults: $(BIN)/pytest  ## every fault with real servers under load; FAULTS=words of one
 	@FAULTS="$(FAULTS)" $(BIN)/python -m tests.faults.faults

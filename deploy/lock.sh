@@ -16,4 +16,6 @@ compile() {
         --custom-compile-command "make lock" "$@"
 }
 compile pyproject.toml --extra grpc --constraint requirements.lock --output-file deploy/image.lock
-compile --output-file deploy/build.lock - <<<hatchling
+# hatchling builds the wheel; mypy (with mypyc) and setuptools compile it.
+printf '%s\n' hatchling mypy 'setuptools>=80' |
+    compile --constraint requirements.lock --output-file deploy/build.lock -

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.charts import CHART, Helm
-from tests.deploy.pods import build, let_go
+from tests.deploy.pods import built
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +23,5 @@ def orders(tmp_path_factory):
 @pytest.fixture(scope="session")
 def image():
     """The real Dockerfile's, built once."""
-    yield build()
-    let_go()
+    with built() as made:
+        yield made

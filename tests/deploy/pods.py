@@ -8,6 +8,7 @@ profile, limits of CPU and memory, and a network of the pod's own.
 """
 
 import base64
+import fcntl
 import http.client
 import json
 import os
@@ -15,7 +16,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +28,7 @@ from tests.deploy.charts import ROOT, TOOLS, Object, needed, ports, run
 from tests.functional.harness import Gateway, Ports
 
 BASE: Final = "docker.io/library/python:3.11-slim-bookworm"
+BUILDER: Final = "docker.io/library/python:3.11-bookworm"
 TAG: Final = "localhost/token-gateway:test"
 STORAGE: Final = (
     *("--root", str(TOOLS / "storage")),
@@ -62,6 +65,7 @@ def buildah(*arguments: str | Path) -> str:
 class Image:
     """A built image, unpacked."""
 
+    container: str
     root: Path
     config: Mapping[str, Any]
     size_bytes: int
@@ -73,17 +77,31 @@ class Image:
         return dict(each.split("=", 1) for each in self.config["Env"])
 
 
-def build() -> Image:
+@contextmanager
+def built() -> Iterator[Image]:
     """Build the image by the real Dockerfile; only what `FROM` names is ours."""
-    for name in ("buildah", "base", "bubblewrap"):
+    for name in ("buildah", "base", "builder", "bubblewrap"):
         needed(name)
     if os.geteuid() != 0:
         pytest.skip("buildah: needs root to build and mount an image here")
-    if not buildah("images", "--noheading", "--filter", f"reference={BASE}"):
-        container = buildah("from", "scratch")
-        buildah("add", "--quiet", container, TOOLS / "base.tar", "/")
-        buildah("commit", "--quiet", container, BASE)
+    # Tests in several processes: the second finds every layer made.
+    with (TOOLS / "building").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _build()
+        container = buildah("from", "--pull-never", TAG)
+    try:
+        yield _unpacked(container)
+    finally:
         buildah("rm", container)
+
+
+def _build() -> None:
+    for image, stand_in in ((BASE, "base.tar"), (BUILDER, "builder.tar")):
+        if not buildah("images", "--noheading", "--filter", f"reference={image}"):
+            container = buildah("from", "scratch")
+            buildah("add", "--quiet", container, TOOLS / stand_in, "/")
+            buildah("commit", "--quiet", container, image)
+            buildah("rm", container)
     settings = TOOLS / "pip.conf"
     settings.write_text(f"[global]\ncert = {CERTIFICATES}\n")
     trusted = (
@@ -96,8 +114,11 @@ def build() -> Image:
         *("--layers", "--ignorefile", "deploy/Dockerfile.dockerignore"),
         *("-f", "deploy/Dockerfile", "-t", TAG, "."),
     )
+
+
+def _unpacked(container: str) -> Image:
     told = json.loads(buildah("inspect", "--type", "image", TAG))
-    root = Path(buildah("mount", buildah("from", "--pull-never", TAG)))
+    root = Path(buildah("mount", container))
     # Nothing may need a shell. (In this container of the image only.)
     for folder in ("bin", "usr/bin"):
         for shell in SHELLS:
@@ -106,18 +127,13 @@ def build() -> Image:
         name: json.loads(buildah("images", "--json", name))[0]["size"]
         for name in (TAG, BASE)
     }
-    return Image(root, told["Docker"]["config"], *map(_bytes, sizes.values()))
+    sizes_bytes = map(_bytes, sizes.values())
+    return Image(container, root, told["Docker"]["config"], *sizes_bytes)
 
 
 def _bytes(text: str) -> int:
     number, unit = text.split()
     return int(float(number) * {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
-
-
-def let_go() -> None:
-    """Take down what `build` left mounted."""
-    for container in buildah("containers", "--quiet").split():
-        buildah("rm", container)
 
 
 # ------------------------------------------------------------------------- volumes

@@ -144,6 +144,14 @@ def test_the_image_is_small(image, record_property):
     assert 60e6 < added < 110e6
 
 
+def test_the_way_of_a_request_is_compiled(image):
+    """By the compiler of the builder; what runs has none."""
+    site = image.root / "opt/venv/lib/python3.11/site-packages/gateway"
+
+    assert list(site.glob("wire/relay.cpython-311-*.so"))
+    assert not (image.root / "usr/bin/gcc").exists()
+
+
 def test_the_image_holds_what_was_locked(image):
     """Every package at the version whose hash was written down, and nothing else."""
     lock = (ROOT / "deploy" / "image.lock").read_text()

