@@ -8,7 +8,8 @@ wheel need no compiler and behave the same; `make compiled` proves that they do.
 
 What a compiled module may not have, wherever it is listed below: classes made by a
 metaclass of others (`msgspec.Struct` lives in `values` and `wire.heads`), bases that
-are not compiled, subclasses of `dict` that others make.
+are not compiled, an alias of a method in a class's body, and attributes that C takes for
+words of its own once they have another underscore (`_thread`, `_unix`).
 """
 
 import os

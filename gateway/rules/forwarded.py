@@ -25,7 +25,7 @@ class TrustedProxies:
     """
 
     def __init__(self, networks: Sequence[Network | Literal["unix"]] = ()) -> None:
-        self._unix = "unix" in networks
+        self._sockets = "unix" in networks
         self._networks = tuple(each for each in networks if each != "unix")
         self.trusts = functools.lru_cache(maxsize=1024)(self._trusts)
         self._familiar = functools.lru_cache(maxsize=1024)(self._client)
@@ -34,11 +34,11 @@ class TrustedProxies:
         return f"<TrustedProxies: {len(self._networks)} networks>"
 
     def __bool__(self) -> bool:
-        return self._unix or bool(self._networks)
+        return self._sockets or bool(self._networks)
 
     def _trusts(self, address: str) -> bool:
         if address == "unix":
-            return self._unix
+            return self._sockets
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
