@@ -81,11 +81,10 @@ class Reloads:
         self._turn = asyncio.Lock()
         self._again_at: float | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._version = version(subject.config)
+        """Names what is in force."""
         self.last = Reload(
-            ok=True,
-            at=clock.now(),
-            trigger="start",
-            version=version(subject.config),
+            ok=True, at=clock.now(), trigger="start", version=self._version
         )
         """What came of the last one."""
 
@@ -136,7 +135,7 @@ class Reloads:
             begun = self._clock.monotonic()
             self._again_at = None
             try:
-                loaded, changes = await asyncio.to_thread(self._read)
+                loaded, changes, name = await asyncio.to_thread(self._read)
                 await self._subject.reload(loaded)
             except ConfigError as error:
                 return self._refused(trigger, error.problems)
@@ -148,22 +147,23 @@ class Reloads:
                     {"message": "reload crashed", "exception": error}
                 )
                 return self._refused(trigger, ["it crashed; the log tells where"])
+            self._version = name
             return self._done(trigger, loaded, changes, begun)
 
-    def _read(self) -> tuple[Loaded, Changes]:
-        """Read the files and compare; for a thread."""
+    def _read(self) -> tuple[Loaded, Changes, str]:
+        """Read the files, compare them, and give their version; for a thread."""
         loaded = self._source.load()
         config = self._subject.config
         if problems := fixed(config, loaded):
             raise ConfigError(problems)
-        return loaded, compare(config, loaded.config)
+        return loaded, compare(config, loaded.config), version(loaded.config)
 
     def _refused(self, trigger: str, problems: list[str]) -> Reload:
         self.last = Reload(
             ok=False,
             at=self._clock.now(),
             trigger=trigger,
-            version=version(self._subject.config),
+            version=self._version,
             problems=tuple(problems),
         )
         self._counts.reloaded(None)
@@ -183,7 +183,7 @@ class Reloads:
             ok=True,
             at=self._clock.now(),
             trigger=trigger,
-            version=version(loaded.config),
+            version=self._version,
             changes=str(changes),
             warnings=loaded.warnings,
         )
