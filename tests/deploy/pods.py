@@ -1,10 +1,11 @@
 """What a node does with a pod, without a cluster.
 
 The image is built by buildah from the real Dockerfile, and its containers run under
-bubblewrap as the rendered chart says. As a container runtime does it: the root is read-only, the user is the pod's, there is
-no capability and none to be gained, the process is the first of its namespace, and
-volumes are laid out as kubelet does, with `..data`. What is not here: the seccomp
-profile, limits of CPU and memory, and a network of the pod's own.
+bubblewrap as the rendered chart says. As with a container runtime the root is
+read-only, the user is the pod's, there is no capability and none to be gained, the
+process is the first of its namespace, and volumes are laid out as kubelet does, with
+`..data`. What is not here: the seccomp profile, limits of CPU and memory, and a network
+of the pod's own.
 """
 
 import base64

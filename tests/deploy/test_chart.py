@@ -26,6 +26,8 @@ from tests.deploy.charts import (
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(180)]
 
 HELMS = [Helm("helm3"), Helm("helm4")]
+OLDEST = "1.27.0"
+"""What Chart.yaml asks for."""
 OLD = "1.28.0"
 """Before native sidecars."""
 FILES = "/run/secrets/gateway"
@@ -79,7 +81,7 @@ def test_objects_are_what_kubernetes_knows(helm, orders):
             for each in rendered.objects
             if not each["apiVersion"].startswith(CUSTOM)
         ]
-        for version in KUBERNETES
+        for version in (OLDEST, *KUBERNETES)
     }
 
     assert complaints_of_kubernetes(objects) == []
@@ -598,6 +600,16 @@ def test_the_policy_follows_the_configuration(helm):
         (everywhere, [443, 6379, 8443]),
         ("[ipBlock:cidr:192.0.2.10/32]", [4318]),
     ] == rules
+
+
+def test_the_collector_of_traces_is_reached(helm):
+    """It is named by OpenTelemetry's own variable."""
+    name = "extraEnv[0].name=OTEL_EXPORTER_OTLP_ENDPOINT"
+    rendered = helm.template(name, "extraEnv[0].value=http://collector.traces.svc:4318")
+
+    assert [
+        ("[namespaceSelector:matchLabels::traces]", []),
+    ] == [reached(rule) for rule in egress(rendered)]
 
 
 def test_a_configuration_without_connections_opens_nothing(helm):

@@ -135,7 +135,7 @@ preStop:
 {{- $watch := toString (dig "reload" "watch" "5s" $config) -}}
 {{- $live := and (eq .Values.rolloutOnChange "needed") (not (regexMatch "^0+([.]0*)?(ms|s|m|h)?$" $watch)) -}}
 {{- if ne .Values.rolloutOnChange "never" -}}
-checksum/token-gateway-config: {{ $live | ternary (list $config.listen $config.workers) (list $config .Values.configFiles .Values.secrets.values) | toJson | sha256sum }}
+checksum/token-gateway-config: {{ $live | ternary (list $config.listen $config.workers $config.tracing) (list $config .Values.configFiles .Values.secrets.values) | toJson | sha256sum }}
 {{- end -}}
 {{- end -}}
 

@@ -17,6 +17,11 @@
 {{- $found = append $found (dict "key" (printf "config.upstreams.%s.targets" $name) "url" $target) -}}
 {{- end -}}
 {{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if and (regexMatch "^OTEL_EXPORTER_OTLP_(TRACES_)?ENDPOINT$" .name) .value -}}
+{{- $found = append $found (dict "key" (printf "extraEnv %s" .name) "url" (tpl .value $)) -}}
+{{- end -}}
+{{- end -}}
 {{- $store := dig "store" "url" "memory://" $config -}}
 {{- if regexMatch "^rediss?[+:]" $store -}}
 {{- $sentinel := regexMatch "^rediss?\\+sentinel:" $store -}}
