@@ -740,6 +740,18 @@ async def test_it_allows_and_identifies_as_any_other(clock):
     assert (None, found) == (decision.shadow, decision.facts)
 
 
+async def test_leave_that_was_waited_for_is_no_shadow_either(clock):
+    """The provider was asked, and says yes."""
+    gate = ShadowGate(clock)
+    found = TokenFacts(provider="melon", scopes=frozenset({"write"}))
+    gate.facts.remembered = None
+    gate.facts.answers = [gate.known(found)]
+    decision = await gate.decided(request())
+
+    assert isinstance(decision, Permit)
+    assert (None, found) == (decision.shadow, decision.facts)
+
+
 async def test_in_shadow_a_revoked_token_is_refused_all_the_same(clock):
     """Also one that nobody has asked about."""
     gate = ShadowGate(clock)

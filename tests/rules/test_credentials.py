@@ -15,15 +15,19 @@ from gateway.rules.credentials import (
     redact,
     remove_query_token,
     takes_token,
+    upstream_target,
 )
+from gateway.rules.policy import admit_open
 from gateway.values import (
     Access,
     Credentials,
     DeviceRule,
     Header,
+    Permit,
     Reason,
     Route,
     RouteKind,
+    Secret,
     TokenPlace,
     TokenShape,
 )
@@ -435,3 +439,36 @@ def test_a_device_is_not_sought_where_there_is_no_query():
 def test_a_token_must_look_like_the_providers(token, reason):
     """Another prefix is another provider's token; too long is no token at all."""
     assert reason == misfit(token, TokenShape(prefix="acme_", max_bytes=9))
+
+
+@pytest.mark.parametrize(
+    ("place", "shadow", "pass_token", "expected"),
+    [
+        # Judged, so it stays here; one that nobody judged is the client's own word.
+        (TokenPlace.QUERY, False, False, b"/a?b=1"),
+        (TokenPlace.QUERY, False, True, b"/a?b=1"),
+        (TokenPlace.HEADER, False, False, b"/a?access_token=T.1&b=1"),
+        (None, False, False, b"/a?access_token=T.1&b=1"),
+        # In shadow all or none, judged or not.
+        (TokenPlace.QUERY, True, False, b"/a?b=1"),
+        (None, True, False, b"/a?b=1"),
+        (TokenPlace.QUERY, True, True, b"/a?access_token=T.1&b=1"),
+        (None, True, True, b"/a?access_token=T.1&b=1"),
+    ],
+)
+def test_the_target_that_goes_upstream(place, shadow, pass_token, expected):
+    """Without the token that was judged."""
+    route = Route(
+        id="r",
+        access=Access.PUBLIC,
+        token_from=BOTH,
+        shadow=shadow,
+        pass_token=pass_token,
+    )
+    allowed = admit_open(route)
+    assert isinstance(allowed, Permit)
+    found = None if place is None else Credentials(Secret("T.1"), place)
+    permit = msgspec.structs.replace(allowed, credentials=found)
+    target = head("GET", b"/a?access_token=T.1&b=1").target
+
+    assert expected == upstream_target(target, permit)

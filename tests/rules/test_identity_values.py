@@ -1,8 +1,16 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rules.identity_values import encode, encode_all, encode_claim
+from gateway.rules.identity_values import (
+    encode,
+    encode_all,
+    encode_claim,
+    shadow_mark,
+)
+from gateway.rules.policy import admit_open
+from gateway.values import Access, Permit, Reason, Route
 
 
 @pytest.mark.parametrize(
@@ -52,3 +60,14 @@ def test_claims_are_written_by_their_kind(claim, expected):
 def test_a_set_is_written_in_one_order():
     """Sets have none: the same scopes make the same header."""
     assert b"a b c" == encode_all(frozenset({"c", "a", "b"}))
+
+
+def test_a_shadow_is_told_and_its_absence_is_not():
+    """As a header, and as the line that it makes."""
+    allowed = admit_open(Route(id="r", access=Access.PUBLIC))
+    assert isinstance(allowed, Permit)
+    assert ([], b"") == shadow_mark(allowed)
+
+    permit = msgspec.structs.replace(allowed, shadow=Reason.EXPIRED)
+    line = b"x-auth-shadow-denied: expired\r\n"
+    assert ([(b"x-auth-shadow-denied", b"expired")], line) == shadow_mark(permit)
