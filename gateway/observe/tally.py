@@ -5,8 +5,6 @@ library's locked children and 1.2 µs here. The event loop is the only writer, s
 nothing needs a lock.
 """
 
-from bisect import bisect_left
-
 from prometheus_client.core import Exemplar
 
 from gateway.values import Exchange
@@ -37,13 +35,22 @@ class Spread:
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.counts[self._bucket(seconds)] += 1
         self.total += seconds
 
     def exemplify(self, seconds: float, trace_id: str, at: float) -> None:
         """Name the trace of a duration that was counted at `at` (Unix time)."""
-        index = bisect_left(self.bounds, seconds)
+        index = self._bucket(seconds)
         self.exemplars[index] = Exemplar({"trace_id": trace_id}, seconds, at)
+
+    def _bucket(self, seconds: float) -> int:
+        # From the low end, where nearly all are: compiled, a third of a bisection.
+        index = 0
+        for bound in self.bounds:
+            if seconds <= bound:
+                break
+            index += 1
+        return index
 
 
 class Way:
