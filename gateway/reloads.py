@@ -17,7 +17,7 @@ from gateway.config.source import Source
 from gateway.errors import ConfigError, GatewayError
 from gateway.observe.logs import Log
 from gateway.ports import Clock
-from gateway.tasks import spawn
+from gateway.tasks import spawn, uncollected
 from gateway.values import Reload
 
 IDLE: Final = 5.0
@@ -135,8 +135,9 @@ class Reloads:
             begun = self._clock.monotonic()
             self._again_at = None
             try:
-                loaded, changes, name = await asyncio.to_thread(self._read)
-                await self._subject.reload(loaded)
+                with uncollected():
+                    loaded, changes, name = await asyncio.to_thread(self._read)
+                    await self._subject.reload(loaded)
             except ConfigError as error:
                 return self._refused(trigger, error.problems)
             except GatewayError as error:

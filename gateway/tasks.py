@@ -7,7 +7,8 @@ and hands a crash to the loop's exception handler, which `observe` turns into a 
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+import gc
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 _running: set[asyncio.Task[Any]] = set()
@@ -29,6 +30,22 @@ def spawn(work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
     _running.add(task)
     task.add_done_callback(_finished)
     return task
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Let the cyclic garbage collector rest, for a second or so.
+
+    While much is being made that will last, it looks through all of it again and again,
+    and everybody waits for each time: a thread does not help.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def running() -> frozenset[asyncio.Task[Any]]:

@@ -1,11 +1,12 @@
 """Proves that background work cannot get lost, nor its crash."""
 
 import asyncio
+import contextlib
 import gc
 
 import pytest
 
-from gateway.tasks import run_process, running, spawn
+from gateway.tasks import run_process, running, spawn, uncollected
 from tests.wire.harness import turns
 
 
@@ -81,3 +82,21 @@ def test_a_process_runs_on_the_fast_loop_where_there_is_one():
     assert [uvloop.Loop.__module__.partition(".")[0]] == [
         each.partition(".")[0] for each in told
     ]
+
+
+def test_the_collector_rests_for_a_while_and_works_again():
+    """Also after a failure; where it did not work before, it does not after."""
+    assert gc.isenabled()
+    with contextlib.suppress(ValueError), uncollected():
+        rested = not gc.isenabled()
+        raise ValueError
+    after = gc.isenabled()
+    gc.disable()
+    with uncollected():
+        pass
+    left_alone = not gc.isenabled()
+    gc.enable()
+
+    assert rested
+    assert after
+    assert left_alone

@@ -24,7 +24,7 @@ from gateway.observe.access_log import AccessLog
 from gateway.observe.logs import configure
 from gateway.ports import Clock, MarkLedger
 from gateway.server import Server
-from gateway.tasks import spawn
+from gateway.tasks import spawn, uncollected
 from gateway.values import Mark, MarkRecord, Secret
 from gateway.wire.deadlines import Deadlines
 from gateway.workers.link import (
@@ -204,8 +204,9 @@ class Service:
             if self._may_serve:
                 # What begins to serve is not replaced before it has begun.
                 await self._opened.wait()
-            loaded = await asyncio.to_thread(load_again, document, base, registry())
-            self._prepared = await self._app.prepare(loaded)
+            with uncollected():
+                loaded = await asyncio.to_thread(load_again, document, base, registry())
+                self._prepared = await self._app.prepare(loaded)
 
     async def _discard(self) -> None:
         async with self._preparing:
