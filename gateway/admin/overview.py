@@ -23,6 +23,7 @@ from gateway.admin.traffic import (
     outcomes,
     reasons,
     series,
+    shadowed,
     sources,
     within,
 )
@@ -46,6 +47,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     troubles: tuple[Trouble, ...]
     requests: Outcomes
     requests_total: Outcomes
+    shadow: int
     latency: Latency
     reasons: tuple[ReasonCount, ...]
     sources: dict[str, int]
@@ -89,6 +91,7 @@ def overview(
         reload=reload,
         requests=requests,
         requests_total=outcomes(picture.total),
+        shadow=shadowed(recent),
         latency=latency(recent.durations, picture.bounds),
         reasons=reasons(recent),
         sources=sources(recent),

@@ -8,12 +8,16 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from gateway.admin.pulse import Tally
-from gateway.admin.traffic import Outcomes, outcome
+from gateway.admin.traffic import SHADOW, Outcomes, outcome
 from gateway.values import Access, Requirements, Route, RouteKind
 
 
 class RouteRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One route. `top_reason` is why most of its refused requests were refused."""
+    """One route.
+
+    `top_reason` is why most of its refused requests were refused, or would have been:
+    of the allowed ones `shadow` were, because the route is in shadow.
+    """
 
     id: str
     methods: tuple[str, ...]
@@ -27,6 +31,7 @@ class RouteRow(msgspec.Struct, frozen=True, kw_only=True):
     upstream: str
     requests: Outcomes
     total: Outcomes
+    shadow: int
     top_reason: str
 
 
@@ -35,7 +40,7 @@ def rows(
 ) -> list[RouteRow]:
     """Make the table; only of routes that have every one of `words` somewhere."""
     lately, ever = _by_route(recent), _by_route(total)
-    why = _top_reasons(recent)
+    why, shadows = _top_reasons(recent), _shadows(recent)
     made = (
         RouteRow(
             id=route.id,
@@ -50,6 +55,7 @@ def rows(
             upstream=route.upstream,
             requests=lately.get(route.id, Outcomes()),
             total=ever.get(route.id, Outcomes()),
+            shadow=shadows.get(route.id, 0),
             top_reason=why.get(route.id, ""),
         )
         for route in routes
@@ -80,6 +86,8 @@ def _rules(route: Route) -> Iterator[str]:
         yield "public: no token asked"
     elif route.access is Access.OPTIONAL:
         yield "a token is optional"
+    if route.shadow:
+        yield "in shadow: nobody is refused"
     yield from _required(route.require)
     if route.strict_revocation:
         yield "revocation: strict"
@@ -103,6 +111,10 @@ def _required(require: Requirements) -> Iterator[str]:
     if require.device is not None:
         where = require.device.header or require.device.query or b""
         yield f"device in {where.decode('latin-1')}"
+    if require.acr:
+        yield f"login by {' or '.join(require.acr)}"
+    if require.max_age is not None:
+        yield f"login at most {require.max_age:g} s ago"
     if require.max_fact_age is not None:
         yield f"facts at most {require.max_fact_age:g} s old"
 
@@ -117,10 +129,19 @@ def _by_route(tally: Tally) -> dict[str, Outcomes]:
     return {route: Outcomes(**of) for route, of in counts.items()}
 
 
+def _shadows(tally: Tally) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for each in tally.decided:
+        if each.decision == SHADOW:
+            counts[each.route] = counts.get(each.route, 0) + each.count
+    return counts
+
+
 def _top_reasons(tally: Tally) -> dict[str, str]:
     top: dict[str, tuple[int, str]] = {}
     for each in tally.decided:
-        if outcome(each.decision, each.reason) != "allowed":
+        allowed = outcome(each.decision, each.reason) == "allowed"
+        if not allowed or each.decision == SHADOW:
             known = top.get(each.route, (0, ""))
             top[each.route] = max(known, (each.count, each.reason))
     return {route: reason for route, (_, reason) in top.items()}

@@ -17,6 +17,8 @@ WINDOW: Final = BEAT * KEPT
 """Seconds that are lately."""
 
 OUTCOMES: Final = ("allowed", "denied", "failed")
+SHADOW: Final = "shadow"
+"""The decision about who was let through though a rule says no (`enforce: shadow`)."""
 SOURCES: Final = ("l1", "l2", "provider", "stale")
 
 _UPSTREAM: Final = {
@@ -72,6 +74,11 @@ def outcomes(tally: Tally, route: str | None = None) -> Outcomes:
         if route is None or each.route == route:
             counts[outcome(each.decision, each.reason)] += each.count
     return Outcomes(**counts)
+
+
+def shadowed(tally: Tally) -> int:
+    """Count those that were allowed because their route is in shadow."""
+    return sum(each.count for each in tally.decided if each.decision == SHADOW)
 
 
 def outcome(decision: str, reason: str) -> str:

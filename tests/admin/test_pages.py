@@ -2,10 +2,20 @@ import base64
 
 import pytest
 
+from gateway.admin.pulse import Beat
 from gateway.admin.recent import Seen
 from gateway.values import Route
 from tests.admin.doubles import TOKEN
-from tests.admin.samples import NOW, SETTLED, exchange, picture, provider, store
+from tests.admin.samples import (
+    NOW,
+    SETTLED,
+    SLOT,
+    exchange,
+    picture,
+    provider,
+    store,
+    tally,
+)
 
 
 async def page(client, path: str) -> str:
@@ -33,6 +43,15 @@ async def test_the_overview_says_when_nothing_is_wrong(anybody, console):
 
     assert "✓ All is well" in text
     assert "No provider is configured." in text
+
+
+async def test_what_is_in_shadow_is_told_beside_what_was_denied(anybody, console):
+    """On the overview and at its route."""
+    shadow = tally(("likes", "shadow", "expired", 7))
+    console.shown = picture(beats=(Beat(SLOT, shadow),))
+
+    assert "7 more in shadow" in await page(anybody, "/")
+    assert "+ 7 in shadow" in await page(anybody, "/routes")
 
 
 async def test_the_overview_leads_to_the_requests_behind_a_reason(anybody):

@@ -11,7 +11,7 @@ from gateway.values import (
     Route,
     RouteKind,
 )
-from tests.admin.samples import BUSY, ROUTES
+from tests.admin.samples import BUSY, ROUTES, tally
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from tests.admin.samples import BUSY, ROUTES
         ({"access": Access.PUBLIC}, ("public: no token asked",)),
         ({"access": Access.OPTIONAL}, ("a token is optional",)),
         ({"kind": RouteKind.OAUTH_TOKEN}, ("guarded oauth-token",)),
+        ({"shadow": True}, ("in shadow: nobody is refused",)),
         ({"strict_revocation": True}, ("revocation: strict",)),
         ({"upgrades": frozenset({b"websocket"})}, ("upgrades: websocket",)),
         (
@@ -32,6 +33,8 @@ from tests.admin.samples import BUSY, ROUTES
                     clients=frozenset({"shop"}),
                     claims=(ClaimRule("plan.tier", frozenset({"gold"})),),
                     device=DeviceRule(header=b"x-device"),
+                    acr=("gold", "silver"),
+                    max_age=60.0,
                     max_fact_age=5.0,
                 )
             },
@@ -42,6 +45,8 @@ from tests.admin.samples import BUSY, ROUTES
                 "client shop",
                 "plan.tier = gold",
                 "device in x-device",
+                "login by gold or silver",
+                "login at most 60 s ago",
                 "facts at most 5 s old",
             ),
         ),
@@ -62,6 +67,15 @@ def test_each_row_has_its_own_counts():
     assert "insufficient_scope" == likes.top_reason
     assert Outcomes(failed=1) == me.requests
     assert Outcomes() == me.total
+
+
+def test_who_would_be_refused_but_for_the_shadow_is_counted():
+    """They were allowed, and the reason is what one wants to know."""
+    told = tally(("likes", "shadow", "insufficient_scope", 7))
+    likes, _ = rows(ROUTES, told, Tally())
+
+    assert Outcomes(allowed=7) == likes.requests
+    assert (7, "insufficient_scope") == (likes.shadow, likes.top_reason)
 
 
 @pytest.mark.parametrize(

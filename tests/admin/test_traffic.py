@@ -22,6 +22,7 @@ from tests.admin.samples import BOUNDS, BUSY, NOW, SLOT, picture
     [
         ("allow", "ok", "allowed"),
         ("allow", "public", "allowed"),
+        ("shadow", "expired", "allowed"),
         ("deny", "expired", "denied"),
         ("deny", "no_route", "denied"),
         ("error", "provider_unavailable", "failed"),
