@@ -229,10 +229,12 @@ def test_all_workers_change_or_none(pair, lab):
             good = reloaded(pair)
             for _ in range(12):
                 assert 401 == pair.ask("GET", "/seen/x", bearer(revoked)).status
-            # What was under way when it was told has arrived by now.
             after = len(lab.requests)
             eventually(partial(more_than, lab, after + 50))
-            assert {n + 1} == set(versions(lab.requests[after:]))
+            arrived = versions(lab.requests[after:])
+            # One of each client was under way; a worker that lags would serve half.
+            assert set(arrived) <= {n, n + 1}
+            assert arrived.count(n) <= 6
             rewrite(pair, "id: versioned,", "id: versioned, oops: 1,")
             reloaded(pair, "config_refused")
             rewrite(pair, "oops: 1, ", "")
