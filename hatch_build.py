@@ -27,6 +27,7 @@ COMPILED = (
     "facts/shelf.py",
     "fronts/proxy.py",
     "fronts/reception.py",
+    "fronts/traced.py",
     "fronts/visit.py",
     "gatekeeper.py",
     "observe/access_log.py",

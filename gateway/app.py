@@ -10,7 +10,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -24,8 +24,9 @@ from gateway.facts.grants import Grants
 from gateway.facts.marks import Marks
 from gateway.fronts.counsel import Counsel
 from gateway.fronts.forward_auth import ForwardAuth
-from gateway.fronts.proxy import ProxyFront
+from gateway.fronts.proxy import MakeVisit, ProxyFront
 from gateway.fronts.reception import Reception
+from gateway.fronts.traced import Tracing
 from gateway.generation import Generation, Lasting
 from gateway.observe.access_log import AccessLog
 from gateway.observe.caches import watch_caches
@@ -46,6 +47,9 @@ from gateway.tasks import spawn
 from gateway.values import WireLimits
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import Pool
+
+if TYPE_CHECKING:
+    from gateway.observe.tracing import Traces
 
 __all__ = ["App", "SystemClock", "plugins", "registry", "stores_by_scheme"]
 
@@ -88,14 +92,16 @@ class App:
         self.metrics_registry = CollectorRegistry()
         self.metrics = Metrics(self.metrics_registry)
         self.recent = Recent()
+        self._traces = _traces(loaded.config)
         self._lasting = Lasting(
             clock=self.clock,
             log=log,
             metrics=self.metrics,
             deadlines=deadlines,
             pseudonym=_pseudonym(),
-            observers=(self.recent, *observers),
+            observers=self._observers(*observers),
             access_log=access_log,
+            traces=self._traces,
             make_marks=make_marks,
         )
         self._afterlife = afterlife
@@ -110,6 +116,7 @@ class App:
             self.generation.setup,
             self.generation.reception,
             connection_limit=self.limits.connections,
+            traced=self._traced(),
         )
         self.counsel = Counsel(lambda: self.front.setup, lambda: self.front.reception)
         nobody = TrustedProxies(())
@@ -122,6 +129,20 @@ class App:
 
     def __repr__(self) -> str:
         return f"<App: {len(self.routes)} routes>"
+
+    def _observers(self, *observers: Observer) -> tuple[Observer, ...]:
+        if self._traces is None:
+            return (self.recent, *observers)
+        from gateway.observe.tracing import Exemplars  # noqa: PLC0415 -- an extra
+
+        return (Exemplars(self.metrics), self.recent, *observers)
+
+    def _traced(self) -> MakeVisit | None:
+        """Choose how requests are served: recorded, or as fast as can be."""
+        if self._traces is None:
+            return None
+        believes_all = self.config.tracing.parent == "anybody"
+        return Tracing(self._traces, believes_all=believes_all).visit
 
     # --------------------------------------------------- what is in force now
 
@@ -206,6 +227,8 @@ class App:
             await each.close_but(kept)
             kept.append(each)
         await self.generation.close_but(())
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
 
     async def store_answers(self) -> bool:
         """Tell whether the shared store answers now."""
@@ -304,6 +327,15 @@ class App:
 
     def _judged(self) -> Judged:
         return self.generation.judged()
+
+
+def _traces(config: Config) -> "Traces | None":
+    if not config.tracing.enabled:
+        return None
+    # An extra: nobody else needs what it imports.
+    from gateway.observe.tracing import open_traces  # noqa: PLC0415
+
+    return open_traces()
 
 
 def _pseudonym() -> bytes:

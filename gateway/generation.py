@@ -18,7 +18,7 @@ What did not change is handed on as it is, with everything it remembers:
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -68,6 +68,9 @@ from gateway.values import WireLimits
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import Pool
 
+if TYPE_CHECKING:
+    from gateway.observe.tracing import Traces
+
 
 class Lasting(msgspec.Struct, frozen=True, kw_only=True):
     """What outlives every generation."""
@@ -79,6 +82,7 @@ class Lasting(msgspec.Struct, frozen=True, kw_only=True):
     pseudonym: bytes
     observers: tuple[Observer, ...]
     access_log: AccessLog | None
+    traces: "Traces | None" = None
     make_marks: Callable[..., Marks]
 
 
@@ -239,7 +243,9 @@ class Generation:
         url, access = str(config.store.url), config.store.access()
         module = stores_by_scheme()[url.partition("://")[0]]
         opened: Store = module.open_store(url, clock=clock, access=access)
-        store = measured(opened, self._lasting.metrics)
+        traces = self._lasting.traces
+        through = None if traces is None else traces.store
+        store = measured(opened, self._lasting.metrics, through)
         lock = None
         if store.shared:
             lock = open_flight_lock(url, clock=clock, access=access)
@@ -302,6 +308,7 @@ class Generation:
                 lock=self._lock,
             ),
             watchers=(lasting.metrics, lasting.log),
+            traces=lasting.traces,
         )
         return made, made.client.close
 

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import pkgutil
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import gateway.dialects
 import gateway.stores
@@ -40,8 +40,27 @@ def registry() -> Registry:
     )
 
 
+_EXTRAS: Final = {
+    "authz_grpc": ("grpc", ("grpc", "grpc_health")),
+    "tracing": (
+        "otel",
+        ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
+    ),
+}
+"""What needs an extra: its name, and the modules that come with it."""
+
+
 def _lacking() -> dict[str, str]:
-    """Tell which listeners cannot be opened here, and what to install."""
-    if all(importlib.util.find_spec(name) for name in ("grpc", "grpc_health")):
-        return {}
-    return {"authz_grpc": "pip install 'token-gateway[grpc]'"}
+    """Tell what cannot be done here, and what to install for it."""
+    return {
+        name: f"pip install 'token-gateway[{extra}]'"
+        for name, (extra, modules) in _EXTRAS.items()
+        if not all(map(_is_there, modules))
+    }
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # not even its parent is
+        return False

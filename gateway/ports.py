@@ -5,6 +5,7 @@ these promises; `app.py` finds it by its file name and decides who is used.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from math import inf
 from typing import Final, Protocol
 
@@ -16,6 +17,7 @@ from gateway.values import (
     Exchange,
     Finding,
     Grant,
+    Header,
     Knowledge,
     Mark,
     MarkKind,
@@ -57,6 +59,53 @@ class Observer(Protocol):
 
     def observe(self, exchange: Exchange) -> None:
         """Take note. Never raises, never blocks, never awaits."""
+        ...
+
+
+Told = Mapping[str, str | int | float | bool]
+"""What a span tells, by OpenTelemetry's names for it: never a client's words."""
+
+
+class Span(Protocol):
+    """Something that takes time, and is part of something that does."""
+
+    @property
+    def trace_id(self) -> str:
+        """Name the trace it is recorded in; "" where it is not."""
+        ...
+
+    @property
+    def parent(self) -> "Span | None":
+        """Give what it is part of, here."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Tell whether it has ended."""
+        ...
+
+    def onward(self) -> tuple[Header, ...]:
+        """Give the headers that tell whoever is asked of it: `traceparent` first."""
+        ...
+
+    def child(self, name: str, *, asks: bool = False) -> "Span":
+        """Begin a part of it; `asks`: somebody else is asked."""
+        ...
+
+    def end(self, told: Told, *, name: str = "", failure: str = "") -> None:
+        """End it, once; `name` replaces its name, `failure` is what went wrong."""
+        ...
+
+
+class Tracer(Protocol):
+    """Records what becomes of requests. Never raises, never blocks."""
+
+    def begin(self, headers: Sequence[Header], *, trusted: bool) -> Span:
+        """Begin a request's span; that of these headers is its parent, if `trusted`."""
+        ...
+
+    def within(self, span: Span) -> AbstractContextManager[None]:
+        """Let what is begun in here belong to `span`, tasks with all they do."""
         ...
 
 

@@ -1,6 +1,7 @@
 """One provider, wired: how it is asked, and what is known of its tokens. Floor 5."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +17,9 @@ from gateway.observe.providers import KeyHolder
 from gateway.plugins import plugins
 from gateway.ports import ProviderEvents, Verifier, VerifierContext
 from gateway.provider_http import ProviderClient
+
+if TYPE_CHECKING:
+    from gateway.observe.tracing import Traces
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -36,15 +40,17 @@ def wire(
     grants: Grants,
     resources: CacheResources,
     watchers: Iterable[ProviderEvents],
+    traces: "Traces | None" = None,
 ) -> Known:
     """Make everything that knows of one provider's tokens; nobody is asked yet.
 
-    `claims` are those worth keeping; `watchers` hear of every question.
+    `claims` are those worth keeping; `watchers` hear of every question, and
+    `traces` records those that requests wait for.
     """
     client = _client(name, provider, watchers)
     context = VerifierContext(
         provider=name,
-        http=client,
+        http=client if traces is None else traces.provider(name, client),
         clock=resources.clock,
         grants=grants,
         claims=claims,

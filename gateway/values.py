@@ -735,6 +735,7 @@ RECORD_NAMES: Final = {
     "response_bytes": "http.response.body.size",
     "failure": "gateway.failure",
     "door": "gateway.door",
+    "trace_id": "trace_id",
 }
 """What the fields of an `Exchange` are called outside: by OpenTelemetry's semantic
 conventions where there is a name for it, else under `gateway.`. Stable: who parses a
@@ -751,6 +752,7 @@ class Exchange(
     head; `decision` is `allow`, `deny`, `error`, or `shadow`: let through though
     `reason` would have refused it. `door` is where it was asked for: at
     the proxy, which answers the client, or at one where an engine asks for a decision.
+    `trace_id` is the trace it was recorded in, if it was.
     Nothing here is a token. Encoded, its fields have the names of `RECORD_NAMES`.
     """
 
@@ -775,3 +777,4 @@ class Exchange(
     response_bytes: int
     failure: str = ""
     door: str = "proxy"
+    trace_id: str = ""

@@ -1,4 +1,5 @@
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -81,3 +82,29 @@ def test_a_store_is_found_by_the_scheme_of_its_url():
 
     assert modules["redis"] is modules["rediss"]
     assert modules["memory"] is not modules["redis"]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "lacking"),
+    [
+        ("grpc_health", {"authz_grpc": "pip install 'token-gateway[grpc]'"}),
+        ("opentelemetry", {"tracing": "pip install 'token-gateway[otel]'"}),
+        ("nothing", {}),
+    ],
+)
+def test_what_is_not_installed_is_told_with_what_to_install(hidden, lacking):
+    """By a process that cannot import it."""
+    program = (
+        "import importlib.abc, sys\n"
+        "class Hidden(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name.split('.')[0] == {hidden!r}: raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+        "from gateway.plugins import registry\n"
+        "print(registry().lacking)\n"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert f"{lacking}\n" == done.stdout

@@ -15,8 +15,9 @@ from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.report import KeyPath, Mark
 
-FIXED: Final = ("listen", "workers")
-"""Sections that a running process cannot change: its sockets are open, and handed on."""
+FIXED: Final = ("listen", "workers", "tracing")
+"""Sections that a running process cannot change: its sockets are open and handed on,
+and its spans go where they go."""
 
 _TABLES: Final = ("routes", "providers", "upstreams")
 
@@ -115,8 +116,8 @@ def _told(path: KeyPath, new: Loaded) -> str:
     place = f"{mark.file}:{mark.line}: " if mark.file else ""
     key = ".".join(map(str, path))
     return (
-        f"{place}{key}: expected what it was when the process started: listeners and"
-        " workers change with a restart"
+        f"{place}{key}: expected what it was when the process started: listeners,"
+        " workers and tracing change with a restart"
     )
 
 

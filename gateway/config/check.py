@@ -84,6 +84,7 @@ def check(
     _door(case)
     _engines(case)
     _grpc(case)
+    _tracing(case)
     _workers(case)
     for name, provider in config.providers.items():
         _provider(case, ("providers", name), provider)
@@ -153,6 +154,14 @@ def _grpc(case: Case) -> None:
         case.report.problem(path, f"expected gRPC to be installed: {install}")
     if address.port == 0 and case.config.workers > 1:
         case.report.problem(path, "expected a port, since all workers listen on it")
+
+
+def _tracing(case: Case) -> None:
+    """Refuse what cannot be recorded here."""
+    install = case.registry.lacking.get("tracing")
+    if case.config.tracing.enabled and install:
+        path = ("tracing", "enabled")
+        case.report.problem(path, f"expected OpenTelemetry to be installed: {install}")
 
 
 def _workers(case: Case) -> None:

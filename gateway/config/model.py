@@ -55,6 +55,7 @@ from gateway.config.registry import Registry
 from gateway.config.resources import Resource
 from gateway.config.revocation import Enforcement, Revocation, Strictness
 from gateway.config.store import Store
+from gateway.config.tracing import Tracing
 from gateway.config.units import (
     Duration,
     PositiveDuration,
@@ -400,6 +401,7 @@ class Config(Model):
     drain: Drain = Drain()
     reload: Reload = Reload()
     log: Log = Log()
+    tracing: Tracing = Tracing()
     workers: Annotated[Count, AfterValidator(_few)] = 1
     """Processes that serve clients; with more than one another looks after them."""
     providers: dict[Name, Provider] = Field(default_factory=dict)

@@ -5,6 +5,7 @@ under the setup of that moment.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from gateway.fronts.reception import Reception, Setup
@@ -15,18 +16,29 @@ from gateway.wire.downstream import Downstream
 from gateway.wire.heads import ParsedHead
 from gateway.wire.relay import Relay
 
+MakeVisit = Callable[[Reception, Setup, Downstream, ParsedHead | None], Visit]
+
 SLICE: Final = 100
 """How many connections are looked at before others have their turn."""
 
 
 class ProxyFront:
-    """Keeps `wire.downstream.Front`. What it serves by may be replaced (`take_over`)."""
+    """Keeps `wire.downstream.Front`. What it serves by may be replaced (`take_over`).
+
+    `traced` makes visits that are recorded (`fronts.traced`), where they are to be.
+    """
 
     def __init__(
-        self, setup: Setup, reception: Reception, *, connection_limit: int
+        self,
+        setup: Setup,
+        reception: Reception,
+        *,
+        connection_limit: int,
+        traced: MakeVisit | None = None,
     ) -> None:
         self.setup = setup
         self.reception = reception
+        self._traced = traced
         self._limit = connection_limit
         self._connections: set[Downstream] = set()
         self._draining = False
@@ -56,7 +68,10 @@ class ProxyFront:
 
     def handle(self, connection: Downstream, head: ParsedHead) -> None:
         """Answer a request."""
-        visit = Visit(self.reception, self.setup, connection, head)
+        if self._traced is None:
+            visit = Visit(self.reception, self.setup, connection, head)
+        else:
+            visit = self._traced(self.reception, self.setup, connection, head)
         try:
             visit.begin(head)
         # The outermost door: a fault of ours costs one answer, not the process.
@@ -65,7 +80,8 @@ class ProxyFront:
 
     def refuse(self, connection: Downstream, reason: Reason) -> None:
         """Answer a message that is none."""
-        visit = Visit(self.reception, self.setup, connection, None)
+        make = self._traced or Visit
+        visit = make(self.reception, self.setup, connection, None)
         visit.answer_denial(Denial(reason=reason))
 
     # ------------------------------------------------------------ for the server

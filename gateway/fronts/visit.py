@@ -89,6 +89,11 @@ class Visit:
         "started_at",
     )
 
+    # A traced visit has more to say (`fronts.traced`); to others these cost nothing.
+    onward: bytes = b""
+    """Header lines that tell the upstream of the trace."""
+    trace_id: str = ""
+
     def __init__(
         self,
         reception: Reception,
@@ -249,7 +254,7 @@ class Visit:
         upgrade = requested_tunnel(head, route) if parsed.upgrade else None
         plan = Plan(
             target=upstream_target(head.target, permit),
-            lines=lines,
+            lines=lines + self.onward,
             timeouts=route.timeouts,
             body_limit=route.body_limit_bytes,
             body_rate=route.body_rate_bytes,
@@ -442,5 +447,6 @@ class Visit:
                     connection.sent if response_bytes is None else response_bytes
                 ),
                 failure=failure,
+                trace_id=self.trace_id,
             )
         )

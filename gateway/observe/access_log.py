@@ -21,6 +21,7 @@ where they have one), and stay what they are from release to release:
     gateway.upstream_wait         seconds until the upstream's head
     gateway.failure               what broke, in our words
     gateway.door                  proxy, or where an engine asked for a decision
+    trace_id                      the trace it was recorded in; empty when in none
     gateway.worker                which one, where there are several
 
 No token is in a record, and a query is cut off even if a door let one slip. Whatever

@@ -313,6 +313,15 @@ class Metrics:
         self._decisions[exchange.door, route, *told].value += 1
         self._asked_duration[exchange.door,].add(exchange.duration)
 
+    def exemplify(self, exchange: Exchange) -> None:
+        """Name the trace of an exchange that was observed beside its duration."""
+        if exchange.door != PROXY or exchange.route not in self._routes:
+            return
+        method = exchange.method if exchange.method in METHODS else OTHER
+        spread = self._duration[exchange.route, method]
+        at = exchange.started_at + exchange.duration
+        spread.exemplify(exchange.duration, exchange.trace_id, at)
+
     def _bind(self, key: tuple[str, str, int, str, str, str]) -> Way:
         route, method, status, decision, reason, upstream = key
         way = Way(

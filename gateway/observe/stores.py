@@ -92,11 +92,16 @@ class _Measured:
         self._metrics.store_command(self._operation, seconds, failure)
 
 
-def measured(store: Store, metrics: Metrics) -> Store:
-    """Measure a store that is behind connections; memory needs none of it."""
+def measured(
+    store: Store, metrics: Metrics, through: Callable[[Store], Store] | None = None
+) -> Store:
+    """Measure a store that is behind connections; memory needs none of it.
+
+    Its commands go `through` what this makes of it.
+    """
     if not isinstance(store, Pooled):
         return store
-    return MeasuredStore(store, store, metrics)
+    return MeasuredStore(store if through is None else through(store), store, metrics)
 
 
 def watch_store(metrics: Metrics, store: Callable[[], Store]) -> None:

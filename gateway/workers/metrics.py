@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from prometheus_client.core import Metric
+from prometheus_client.core import Exemplar, Metric
 
 _OWN: Final = ("process_", "python_")
 _ADDED: Final = frozenset({"counter", "histogram"})
@@ -32,12 +32,20 @@ _NOT_ADDED: Final[Mapping[str, Callable[[float, float], float]]] = {
 """Gauges with such an end: it is so if it is so anywhere, or only if everywhere."""
 
 
+Named = tuple[dict[str, str], float, float]
+"""An exemplar: its labels, what was measured, and when."""
+
+
 class Series(msgspec.Struct, frozen=True, array_like=True):
-    """One number: its full name, its labels and its value."""
+    """One number: its full name, its labels and its value.
+
+    `exemplar` is a trace that it counted: labels, what was measured, and when.
+    """
 
     name: str
     labels: dict[str, str]
     value: float
+    exemplar: Named | None = None
 
 
 class Family(msgspec.Struct, frozen=True, array_like=True):
@@ -47,6 +55,12 @@ class Family(msgspec.Struct, frozen=True, array_like=True):
     kind: str
     text: str
     series: list[Series]
+
+
+def _told_of(exemplar: Exemplar | None) -> Named | None:
+    if exemplar is None:
+        return None
+    return dict(exemplar.labels), exemplar.value, float(exemplar.timestamp or 0.0)
 
 
 Snapshot = list[Family]
@@ -62,7 +76,12 @@ def snapshot(metrics: Iterable[Metric]) -> Snapshot:
             metric.documentation,
             # Whether something is so may be told by True.
             [
-                Series(each.name, each.labels, float(each.value))
+                Series(
+                    each.name,
+                    each.labels,
+                    float(each.value),
+                    _told_of(each.exemplar),
+                )
                 for each in metric.samples
             ],
         )
@@ -107,11 +126,16 @@ class _Merging:
         self._own = family.name.startswith(_OWN)
         self._join = _how_to_join(family)
         self._values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._exemplars: dict[tuple[str, tuple[tuple[str, str], ...]], Named] = {}
 
     def take(self, worker: str, series: Iterable[Series]) -> None:
         for each in series:
             labels = {**each.labels, "worker": worker} if self._own else each.labels
             key = (each.name, tuple(labels.items()))
+            if each.exemplar is not None:
+                known = self._exemplars.get(key, each.exemplar)
+                # The last one, whoever met it.
+                self._exemplars[key] = max(known, each.exemplar, key=lambda one: one[2])
             held = self._values.get(key)
             self._values[key] = (
                 each.value if held is None else self._join(held, each.value)
@@ -121,7 +145,9 @@ class _Merging:
         family = self._family
         metric = Metric(family.name, family.text, family.kind)
         for (name, labels), value in self._values.items():
-            metric.add_sample(name, dict(labels), value)
+            named = self._exemplars.get((name, labels))
+            exemplar = None if named is None else Exemplar(*named)
+            metric.add_sample(name, dict(labels), value, exemplar=exemplar)
         return metric
 
 

@@ -73,18 +73,22 @@ def test_what_a_running_process_cannot_change_is_named_with_its_line(tmp_path):
     before = load(path, REGISTRY, {})
     path.write_text(
         f"{frame}listen:\n  proxy: '127.0.0.1:1'\n  admin: '127.0.0.1:3'\n"
-        "store: {url: 'redis://127.0.0.1'}\nworkers: 2\n"
+        "store: {url: 'redis://127.0.0.1'}\nworkers: 2\ntracing: {enabled: true}\n"
     )
     problems = fixed(before.config, load(path, REGISTRY, {}))
 
     assert [
         (
             f"{path}:5: listen.admin: expected what it was when the process started:"
-            " listeners and workers change with a restart"
+            " listeners, workers and tracing change with a restart"
         ),
         (
             f"{path}:7: workers: expected what it was when the process started:"
-            " listeners and workers change with a restart"
+            " listeners, workers and tracing change with a restart"
+        ),
+        (
+            f"{path}:8: tracing.enabled: expected what it was when the process"
+            " started: listeners, workers and tracing change with a restart"
         ),
     ] == problems
     assert [] == fixed(before.config, before)

@@ -85,6 +85,19 @@ def test_peers_are_such_as_can_come(text, expected):
     assert ([expected] if expected else []) == told(text)
 
 
+def test_tracing_says_what_it_needs_to_be_installed():
+    """Likewise; where it is off nobody needs it."""
+    lacking = replace(REGISTRY, lacking={"tracing": "pip install 'it[otel]'"})
+
+    with pytest.raises(ConfigError) as caught:
+        load(f"{FRAME}tracing: {{enabled: true}}\n", lacking, {})
+    assert () == load(f"{FRAME}tracing: {{enabled: false}}\n", lacking, {}).warnings
+
+    assert [
+        "tracing.enabled: expected OpenTelemetry to be installed: pip install 'it[otel]'"
+    ] == [line.partition(": ")[2] for line in caught.value.problems]
+
+
 def test_a_listener_says_what_it_needs_to_be_installed():
     """An extra is none of everybody's business, but of whoever asks for it."""
     lacking = replace(REGISTRY, lacking={"authz_grpc": "pip install 'it[grpc]'"})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.grafana.dashboard import Query
+from deploy.grafana.dashboard import PANELS, Query
 from tests.deploy.rules import FILES, promtool_tests
 from tests.deploy.watched import (
     Load,
@@ -103,6 +103,13 @@ def test_a_gateway_is_watched_while_everything_fails(tmp_path: Path):
         valkey.start()
         silent("GatewayRedisDown", "GatewayRevocationsBlind")
         missing = unanswered(prometheus)
+        named = [
+            labels
+            for panel in PANELS
+            for query in panel.queries
+            if query.exemplars
+            for labels in prometheus.exemplars(query)
+        ]
         nothing = prometheus.series(Query("gateway_of_nobody", "none"))
         if place := os.environ.get("PICTURE"):
             draw(prometheus, Path(place))
@@ -111,6 +118,7 @@ def test_a_gateway_is_watched_while_everything_fails(tmp_path: Path):
     assert {} == calm
     assert [] == missing
     assert [] == nothing
+    assert {"trace_id"} == {label for labels in named for label in labels}
     for alert in told.values():
         assert "error expanding" not in str(alert["annotations"])
         assert alert["annotations"]["runbook_url"].endswith(

@@ -47,6 +47,7 @@ secret: a-secret-of-the-watched-gateway-0123456789
 store: {{url: "{store}"}}
 limits: {{unknown_tokens: {{burst: 60, per_minute: 120}}}}
 log: {{access: false}}
+tracing: {{enabled: true}}
 providers:
   acme:
     verify: [introspection]
@@ -72,11 +73,17 @@ class Issuer:
         """Listen on a free port."""
         app = web.Application()
         app.router.add_post("/introspect", self.introspect)
+        app.router.add_post("/v1/traces", self.collect)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.port = runner.addresses[0][1]
         return runner
+
+    async def collect(self, request: web.Request) -> web.Response:
+        """Take spans, as a collector does; nobody looks at them here."""
+        await request.read()
+        return web.Response()
 
     async def introspect(self, request: web.Request) -> web.Response:
         """Tell what a token is, in some time."""
@@ -170,8 +177,12 @@ def world(folder: Path, store: str) -> Iterator[tuple[Gateway, Issuer]]:
             store=store, idp=issuer.port, upstream=upstream.port, **ports._asdict()
         )
     )
+    collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{issuer.port}"}
     gateway = Gateway(
-        ["run", "-c", "gateway.yaml"], ports=ports, environ=os.environ, folder=folder
+        ["run", "-c", "gateway.yaml"],
+        ports=ports,
+        environ={**os.environ, **collector},
+        folder=folder,
     )
     try:
         with running(gateway):
@@ -242,6 +253,14 @@ class Prometheus:
             for each in self.ask("alerts")["alerts"]
             if each["state"] == state
         }
+
+    def exemplars(self, query: Query) -> list[dict[str, Any]]:
+        """Give the traces that are named beside what an expression asks for."""
+        now = time.time()  # noqa: TID251 -- likewise
+        found = self.ask(
+            "query_exemplars", query=chosen(query.expr), start=self.since, end=now
+        )
+        return [each["labels"] for one in found for each in one["exemplars"]]
 
     def series(self, query: Query) -> list[dict[str, Any]]:
         """Answer one expression of the dashboard for all that has happened."""

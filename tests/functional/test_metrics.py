@@ -49,7 +49,7 @@ def requests(number: int) -> bytes:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def flooded(start_lab, lab):
     """A gateway that has met one request of each kind."""
     with running(start_lab(CONFIG.format(port=lab.port))) as gateway:

@@ -76,6 +76,7 @@ def test_the_field_names_are_what_is_documented():
         "http.response.body.size": 65,
         "gateway.failure": "",
         "gateway.door": "proxy",
+        "trace_id": "",
     } == line
 
 

@@ -1,6 +1,7 @@
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
+    Exemplar,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
@@ -126,3 +127,27 @@ def test_what_was_counted_stays_counted():
     assert 1 == told["gateway_seconds_count"]
     # What is no more is not counted on: its memory is free.
     assert not any("cache_entries" in name or "process" in name for name in told)
+
+
+def test_of_several_exemplars_the_last_is_shown():
+    """A trace is told whichever worker recorded it, and also when that is gone."""
+
+    def told(trace: str, at: float) -> Metric:
+        family = HistogramMetricFamily("gateway_seconds", "Seconds.", labels=())
+        named = Exemplar({"trace_id": trace}, 0.05, at)
+        family.add_metric((), [("0.1", 1, named), ("+Inf", 1)], 0.05)
+        return family
+
+    gone = Gone()
+    gone.add(snapshot([told("old", 1.0)]))
+    by_worker = {
+        "1": snapshot([told("new", 3.0)]),
+        "2": snapshot([told("middle", 2.0)]),
+        "3": snapshot([spread(1, 0, 0.5)]),
+    }
+    (metric,) = merged(by_worker, [gone.counted])
+    shown = {each.labels.get("le"): each.exemplar for each in metric.samples}
+
+    assert Exemplar({"trace_id": "new"}, 0.05, 3.0) == shown["0.1"]
+    assert shown["+Inf"] is None
+    assert 4 == metric.samples[0].value
