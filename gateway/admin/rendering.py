@@ -38,13 +38,16 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def add_templates(app: web.Application) -> None:
-    """Let `app` render the templates; all are read and compiled by then."""
+    """Let `app` render the templates."""
     app[aiohttp_jinja2.APP_KEY] = templates()
 
 
 @cache
 def templates() -> jinja2.Environment:
-    """Compile the templates, once in a process: it takes some tenths of a second."""
+    """Give the templates, each compiled when it is first rendered, on that thread.
+
+    Not before: most processes are never looked at, and compiled they take megabytes.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -58,8 +61,6 @@ def templates() -> jinja2.Environment:
     environment.tests["failed"] = lambda each: (
         outcome(told(each, "decision"), told(each, "reason")) == "failed"
     )
-    for name in environment.list_templates():
-        environment.get_template(name)
     return environment
 
 
