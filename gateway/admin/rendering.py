@@ -9,15 +9,16 @@ import asyncio
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-import aiohttp_jinja2
-import jinja2
 from aiohttp import web
 
 from gateway.admin import wording
 from gateway.admin.guards import SIGNED_IN, Problem, as_json_problem
 from gateway.admin.traffic import outcome
+
+if TYPE_CHECKING:
+    import jinja2
 
 CSP: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
@@ -37,17 +38,29 @@ NAMES: Final = (
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
+class Templates:
+    """The templates, and what reads them, from the first page on.
+
+    Not before: most processes are never looked at, and this takes 5 MiB.
+    """
+
+    def get_template(self, name: str) -> "jinja2.Template":
+        """Give a template: all that `aiohttp_jinja2` asks of an environment."""
+        return _environment().get_template(name)
+
+
+_ENVIRONMENT: Final = web.AppKey("templates", Templates)
+
+
 def add_templates(app: web.Application) -> None:
     """Let `app` render the templates."""
-    app[aiohttp_jinja2.APP_KEY] = templates()
+    app[_ENVIRONMENT] = Templates()
 
 
 @cache
-def templates() -> jinja2.Environment:
-    """Give the templates, each compiled when it is first rendered, on that thread.
+def _environment() -> "jinja2.Environment":
+    import jinja2  # noqa: PLC0415 -- `Templates` says why
 
-    Not before: most processes are never looked at, and compiled they take megabytes.
-    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -78,15 +91,20 @@ async def render(
         "signed_in": request.get(SIGNED_IN, False),
         **context,
     }
-    text = await asyncio.to_thread(
-        aiohttp_jinja2.render_string, template, request, told
-    )
+    text = await asyncio.to_thread(_word, request, template, told)
     response = web.Response(text=text, content_type="text/html", status=status)
     response.headers["Content-Security-Policy"] = CSP
     # Not `no-referrer`: with it a form's own Origin would be null (Fetch, "append a
     # request Origin header"), and the guard asks for the Origin of every form.
     response.headers["Referrer-Policy"] = "same-origin"
     return response
+
+
+def _word(request: web.Request, template: str, told: Mapping[str, Any]) -> str:
+    import aiohttp_jinja2  # noqa: PLC0415 -- `Templates` says why
+
+    key = cast("web.AppKey[jinja2.Environment]", _ENVIRONMENT)
+    return aiohttp_jinja2.render_string(template, request, told, app_key=key)
 
 
 def lead_to(place: str) -> web.Response:
