@@ -267,6 +267,14 @@ class ShadowingGatekeeper(Gatekeeper):
 
     def enforced(self, decision: Decision, credentials: Credentials | None) -> Decision:
         """Give what is done about a decision: a refusal in shadow is leave, marked."""
-        if isinstance(decision, Denial):
-            return admit_shadowed(decision, credentials)
-        return decision
+        if not isinstance(decision, Denial):
+            return decision
+        route = decision.route
+        if (
+            route is not None
+            and credentials is not None
+            and self._revocations.covers(route.provider, credentials.token, None)
+        ):
+            # Another reason was found first, which would have let it through.
+            return deny(route, Reason.REVOKED, source=decision.source)
+        return admit_shadowed(decision, credentials)

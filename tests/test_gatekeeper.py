@@ -763,6 +763,25 @@ async def test_in_shadow_a_revoked_token_is_refused_all_the_same(clock):
     assert Reason.REVOKED == gate.refusal(request()).reason
 
 
+@pytest.mark.parametrize(
+    "found", [Invalid(Reason.INACTIVE), ProviderUnavailable("down")]
+)
+async def test_in_shadow_no_other_reason_hides_that_a_token_was_revoked(clock, found):
+    """Its mark came while the provider was asked, or after the provider had said no."""
+    gate = ShadowGate(clock)
+    gate.facts.remembered = None
+    gate.facts.answers = [found if isinstance(found, Exception) else gate.known(found)]
+    pending = gate.keeper.decide(request())
+    assert isinstance(pending, Pending)
+    gate.marks.names = {"T.1"}
+    late = await gate.keeper.settle(pending)
+    gate.facts.remembered = gate.known(Invalid(Reason.INACTIVE))
+
+    assert isinstance(late, Denial)
+    assert Reason.REVOKED == late.reason
+    assert Reason.REVOKED == gate.refusal(request()).reason
+
+
 async def test_the_routes_beside_it_enforce(clock):
     """And what no route matches is a 404."""
     gate = ShadowGate(clock)

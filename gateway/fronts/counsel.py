@@ -23,7 +23,6 @@ from gateway.rules.engine_headers import HEADS_ALONE
 from gateway.rules.keeping import depends_on
 from gateway.rules.oauth_forms import read_authorize
 from gateway.rules.policy import deny
-from gateway.rules.routing import rewrite
 from gateway.rules.target import (
     canonical_host,
     familiar_target,
@@ -246,7 +245,11 @@ class _Hearing:
         if in_query and not door.rewrites and not passes:
             # As on a route that takes no token from the query: it would go upstream.
             return Reason.MALFORMED_REQUEST
-        if not door.rewrites and rewrite(head.target, route) != head.target.raw:
+        # Not `rewrite` alone: a route in shadow loses tokens that were not judged, too.
+        if (
+            not door.rewrites
+            and upstream_target(head.target, permit) != head.target.raw
+        ):
             return Reason.WRONG_DOOR
         return None
 

@@ -8,7 +8,9 @@ import pytest
 
 from gateway.facts.mark_stream import ClearSight
 from gateway.fronts.counsel import Advice, Counsel, Door, Leave, Question, Refusal
+from gateway.gatekeeper import ShadowingGatekeeper
 from gateway.rules.keeping import Keeping, Trust
+from gateway.rules.routing import Routes
 from gateway.values import Reason, RouteKind, TokenPlace
 from tests.fronts import house
 from tests.fronts.house import METADATA, ROUTES, api, door, oauth
@@ -279,6 +281,27 @@ async def test_nothing_is_kept_while_revocations_are_not_heard_of():
 
         assert isinstance(advice, Leave)
         assert 0 == advice.max_age
+
+
+@pytest.mark.parametrize("headers", [(), ((b"authorization", b"Bearer Tr"),)])
+async def test_no_engine_sends_on_a_token_that_a_route_in_shadow_takes_out(headers):
+    """One that was not judged either: only an engine that rewrites can leave it out."""
+    line = "GET /trial?a=1&access_token=T2"
+    async with door() as d:
+        keeper = ShadowingGatekeeper(
+            Routes([api("/trial", "read", shadow=True)]),
+            {"idp": d.facts},
+            d.ledger,
+            d.clock,
+            ClearSight(),
+        )
+        d.front.setup = dataclasses.replace(d.front.setup, gatekeeper=keeper)
+        leave = await advised(d, line, *headers)
+        refusal = await refused(d, line, *headers, door=PLAIN)
+
+        assert isinstance(leave, Leave)
+        assert b"/trial?a=1" == leave.target
+        assert 421 == refusal.answer.status
 
 
 async def test_who_asks_for_the_words_hears_what_only_the_changes_refuse():
