@@ -44,8 +44,9 @@ from gateway.rules import trace_context
 from gateway.values import Exchange, Header
 
 PROTOCOL: Final = "http/protobuf"
-FAREWELL: Final = 3.0
-"""Seconds for the last spans to be sent, when the process ends."""
+FAREWELL: Final = 1.0
+"""Seconds for the last spans to be sent, when the process ends: less than a parent waits
+for a worker beyond `drain.deadline`."""
 
 _current: ContextVar["Span | None"] = ContextVar("gateway_span", default=None)
 """The span that what is done now belongs to; a task inherits it."""
