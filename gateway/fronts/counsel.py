@@ -12,7 +12,9 @@ and logout endpoints), is served through the proxy door alone.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -44,6 +46,9 @@ from gateway.values import (
     TokenPlace,
 )
 from gateway.wire.message import is_utf8
+
+_METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,31}")
+"""Methods are told apart by case (RFC 9110 §9.1), but not by every upstream."""
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,6 +329,8 @@ class _Hearing:
 
 def _request_head(question: Question) -> RequestHead | Reason:
     """Read a question as the main door reads a message."""
+    if not _METHOD.fullmatch(question.method):
+        return Reason.BAD_QUESTION
     if question.method in NEVER_RELAYED:
         return Reason.METHOD_NOT_ALLOWED
     host = canonical_host(question.authority)

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.facts.mark_stream import ClearSight
@@ -77,6 +78,18 @@ async def test_leave_tells_the_target_the_upstream_and_the_changes():
         assert (b"/query/a?b=1", "u") == (advice.target, advice.upstream)
         assert (b"x-auth-subject", b"ada") in advice.put
         assert b"authorization" in advice.drop
+
+
+@pytest.mark.parametrize("method", ["post", "Post", "connect", "trace", "GET /x", "é"])
+async def test_no_method_passes_for_another_by_its_case(method):
+    """HTTP/2 takes any, and some upstreams read `post` as POST; routes do not."""
+    routes = [api("/a"), api("/a", "write", id="write", methods=frozenset({"POST"}))]
+    async with door(routes=routes) as d:
+        odd = question("GET /a", token="Tr")
+        advice = await counsel(d).advise(msgspec.structs.replace(odd, method=method))
+
+        assert isinstance(advice, Refusal)
+        assert 400 == advice.answer.status
 
 
 async def test_the_target_is_rewritten_as_the_route_says():
