@@ -15,7 +15,7 @@ compile() {
         --python-version 3.11 --python-platform linux --no-annotate \
         --custom-compile-command "make lock" "$@"
 }
-compile pyproject.toml --extra grpc --constraint requirements.lock --output-file deploy/image.lock
+compile pyproject.toml --extra grpc --extra otel --constraint requirements.lock --output-file deploy/image.lock
 # hatchling builds the wheel; mypy (with mypyc) and setuptools compile it.
 printf '%s\n' hatchling mypy 'setuptools>=80' |
     compile --constraint requirements.lock --output-file deploy/build.lock -

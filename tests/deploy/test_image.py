@@ -141,7 +141,7 @@ def test_the_image_is_small(image, record_property):
     added = image.size_bytes - image.base_bytes
     record_property("added_bytes", added)
 
-    assert 60e6 < added < 110e6
+    assert 60e6 < added < 120e6
 
 
 def test_the_way_of_a_request_is_compiled(image):

@@ -30,7 +30,7 @@ def test_the_image_has_every_dependency():
     """`make lock` after a change of pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    asked = project["dependencies"] + extras["grpc"]
+    asked = project["dependencies"] + extras["grpc"] + extras["otel"]
     names = {re.split(r"[^A-Za-z0-9._-]", each)[0] for each in asked}
 
     assert names <= pinned("deploy/image.lock").keys()
