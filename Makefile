@@ -12,7 +12,7 @@ help:  ## show this list
 
 $(BIN)/gateway: pyproject.toml requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)  # another Python on top of one breaks it
 	$(PIP) --editable .
 	@touch $@
 
