@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "gateway").rglob("*.py"))
 TREES = {path: ast.parse(path.read_bytes()) for path in SOURCES}
 
+PICTURE = ROOT / "gateway" / "admin" / "picture.py"
+
 FOLDERS = {"gateway", "config", "tests", "deploy", "helm"}
 """All top-level folders there may be (DESIGN §1); `.ci` is hidden."""
 
@@ -21,6 +23,7 @@ WITHOUT_MIRROR = {
     "gateway/__main__.py": "one line, run as a process in tests/functional",
     "gateway/admin/promises.py": "promises only; tests/admin/doubles.py keeps them",
     "gateway/wire/heads.py": "data only; tests/wire/test_message.py reads heads into it",
+    "gateway/wire/states.py": "data only; tests/wire/test_several_targets.py reads it",
     "gateway/ports.py": "promises only; tests/contracts holds every keeper to them",
     "gateway/workers/__main__.py": "a command line, run as a process in tests/functional",
     "gateway/verifiers/__init__.py": "one type, tried by the tests of each verifier",
@@ -203,3 +206,50 @@ def test_no_folder_stands_beside_the_agreed_ones():
     }
 
     assert found <= FOLDERS | {".git", ".ci"}
+
+
+# ---------------------------------------------------------------------- compiled
+
+
+def compiled() -> set[Path]:
+    """Give the files that a compiled wheel has as C."""
+    for node in ast.parse((ROOT / "hatch_build.py").read_bytes()).body:
+        if isinstance(node, ast.Assign) and "COMPILED" == ast.unparse(node.targets[0]):
+            return {ROOT / "gateway" / name for name in ast.literal_eval(node.value)}
+    raise AssertionError("hatch_build.py has no COMPILED")
+
+
+def classes(path: Path) -> Iterator[ast.ClassDef]:
+    """Give the classes of a file."""
+    yield from (
+        node for node in ast.walk(TREES[path]) if isinstance(node, ast.ClassDef)
+    )
+
+
+def test_no_class_that_is_not_compiled_has_a_compiled_base():
+    """The compiled wheel would not start: `TypeError`, with its first use."""
+    native = {each.name for path in compiled() for each in classes(path)}
+
+    assert not [
+        f"{named(path)}: {each.name}"
+        for path in {*SOURCES} - compiled()
+        for each in classes(path)
+        if native & {ast.unparse(base).rpartition(".")[2] for base in each.bases}
+    ]
+
+
+def test_what_passes_between_processes_is_not_compiled():
+    """Mypyc leaves `tuple[X, ...]` no X: what is read back would be dicts."""
+    native = {each.name for path in compiled() for each in classes(path)}
+    told = {
+        node.id
+        for path in (*ROOT.glob("gateway/workers/*.py"), PICTURE)
+        for each in classes(path)
+        for member in each.body
+        if isinstance(member, ast.AnnAssign)
+        for node in ast.walk(member.annotation)
+        if isinstance(node, ast.Name)
+    }
+
+    assert told
+    assert not native & told

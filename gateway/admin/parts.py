@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.admin.picture import ProviderPicture
 from gateway.admin.pulse import Tally
-from gateway.wire.pool import PoolState, TargetState
+from gateway.wire.states import PoolState, TargetState
 
 BREAKER: Final = ("closed", "half open", "open")
 

@@ -15,7 +15,7 @@ import msgspec
 from gateway.admin.pulse import Asked, Beat, Decided, LookedUp, Tally
 from gateway.config.effective import Setting
 from gateway.values import Route
-from gateway.wire.pool import PoolState, TargetState
+from gateway.wire.states import PoolState, TargetState
 
 
 class ProviderPicture(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ marks along, though nobody has the tokens any more.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from math import inf, nextafter
 from typing import Final, NamedTuple
@@ -81,7 +81,8 @@ class _Held(NamedTuple):
 class Marks:
     """Keeps `ports.Revocations`. `terms` are by provider.
 
-    `alert` is called when a mark came into force.
+    `alert` is called when a mark came into force. `spread` is told of each that was
+    added here, and raises `StoreUnavailable` when others cannot be told.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Marks:
         self._held = {kind: {} for kind in MarkKind}
         self._count = 0
         self.alert: Callable[[], None] = _nobody
+        # No subclass does this: one that is not compiled could have no compiled base.
+        self.spread: Callable[[Mark], Awaitable[None]] | None = None
 
     def __repr__(self) -> str:
         return f"<Marks: {self._count} of {self._limit}>"
@@ -186,6 +189,7 @@ class Marks:
 
         Raises `StoreUnavailable` when it cannot be kept: then nothing is in force.
         """
+        asked = mark
         held = self._held[mark.kind].get((mark.provider, mark.name))
         if held is not None:
             mark = renewed(mark, held.record)
@@ -195,6 +199,8 @@ class Marks:
         if self._ledger is not None:
             record = await self._ledger.note(record, fresh=True)
         self.take(record)
+        if self.spread is not None:
+            await self.spread(asked)
 
     async def lift(self, kind: MarkKind, provider: str, name: str) -> bool:
         """End the mark with this name; tell whether there was one.

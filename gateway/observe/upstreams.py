@@ -11,7 +11,8 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from gateway.observe.logs import Log
-from gateway.wire.pool import Pool, PoolState
+from gateway.wire.pool import Pool
+from gateway.wire.states import PoolState
 
 _TARGET: Final = ("upstream", "target")
 

@@ -15,7 +15,6 @@ import asyncio
 import collections
 import contextlib
 import itertools
-from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.errors import UpstreamUnavailable
@@ -24,6 +23,7 @@ from gateway.wire.deadlines import Deadlines
 from gateway.wire.dial import DIAL_ERRORS, Dialler
 from gateway.wire.health import Prober
 from gateway.wire.resolve import Resolver, resolve
+from gateway.wire.states import PoolState, TargetState
 from gateway.wire.targets import STANDINGS, Rotation, Target
 from gateway.wire.upkeep import Upkeep
 from gateway.wire.upstream import UpstreamConnection
@@ -42,36 +42,6 @@ class PoolEvents(Protocol):
     def target(self, upstream: str, target: str, event: str) -> None:
         """Take note of `ejected`, `unwell`, `well` or `unresolved`."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetState:
-    """What is true now of one configured target, all its addresses together.
-
-    `addresses` counts them by their standing: `serving`, `ejected` or `unwell`.
-    """
-
-    target: str
-    addresses: dict[str, int]
-    busy: int
-    idle: int
-    opening: int
-    ejections: int
-    unresolved: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolState:
-    """What is true now of one upstream.
-
-    `retries` counts requests that were sent again, by why: the connection was `closed`
-    before an answer, or a target could not be reached (`connect`).
-    """
-
-    upstream: str
-    waiting: int
-    retries: dict[str, int]
-    targets: tuple[TargetState, ...]
 
 
 class Pool:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,11 +18,10 @@ from gateway.admin.desk import expiry
 from gateway.app import App, SystemClock, registry
 from gateway.config.load import load_again
 from gateway.errors import GatewayError, StoreUnavailable
-from gateway.facts.marks import Marks, TokenTerms
+from gateway.facts.marks import Marks
 from gateway.generation import Generation
 from gateway.observe.access_log import AccessLog
 from gateway.observe.logs import configure
-from gateway.ports import Clock, MarkLedger
 from gateway.server import Server
 from gateway.tasks import spawn, uncollected
 from gateway.values import Mark, MarkRecord, Secret
@@ -53,30 +52,6 @@ Spread = Callable[[Mark], Awaitable[None]]
 
 SPREAD: Final = 4.0
 """Seconds for the parent to tell a mark to every worker."""
-
-
-class SharedMarks(Marks):
-    """The marks of one of several workers: what it adds by itself, all add."""
-
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        terms: Mapping[str, TokenTerms],
-        spread: Spread,
-        ledger: MarkLedger | None = None,
-    ) -> None:
-        super().__init__(clock=clock, terms=terms, ledger=ledger)
-        self._spread = spread
-
-    async def add(self, mark: Mark) -> None:
-        """Put `mark` in force here and everywhere, or raise `StoreUnavailable`."""
-        await super().add(mark)
-        await self._spread(mark)
-
-    def keep(self, mark: Mark) -> None:
-        """Put `mark` in force that the parent told of."""
-        self.take(MarkRecord(mark))
 
 
 class Worker:
@@ -131,8 +106,10 @@ class Service:
         self._access = AccessLog(sys.stdout, worker=number)
         loop.set_exception_handler(self._log.loop_failure)
 
-        def make_marks(**settings: Any) -> SharedMarks:
-            self._marks = SharedMarks(**settings, spread=spread)
+        def make_marks(**settings: Any) -> Marks:
+            # What one of several workers adds by itself, all add.
+            self._marks = Marks(**settings)
+            self._marks.spread = spread
             return self._marks
 
         self._app = App(
@@ -157,7 +134,7 @@ class Service:
         """Let clients in, with these marks in force from the first on."""
         self._may_serve = True
         for mark in marks:
-            self._marks.keep(mark)
+            self._marks.take(MarkRecord(mark))
         await self._server.open_doors(doors)
         self._opened.set()
 
@@ -227,7 +204,7 @@ class Service:
                 return self._server.observatory.picture(self._number)
 
     async def _keep(self, mark: Mark, token: str | None) -> None:
-        self._marks.keep(mark)
+        self._marks.take(MarkRecord(mark))
         if token is not None:
             # The mark is in force already; a lost store costs nothing but memory.
             with contextlib.suppress(StoreUnavailable):

@@ -6,7 +6,7 @@ from gateway.admin.picture import Picture, ProviderPicture, Settled, StorePictur
 from gateway.admin.pulse import Asked, Beat, Decided, LookedUp, Tally
 from gateway.config.effective import Setting
 from gateway.values import Exchange, Requirements, Route, TokenPlace
-from gateway.wire.pool import PoolState, TargetState
+from gateway.wire.states import PoolState, TargetState
 
 NOW = 1_800_000_000.0
 SLOT = int(NOW // 5)

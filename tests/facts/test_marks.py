@@ -81,6 +81,35 @@ async def test_a_marked_token_is_refused(marks, clock):
     assert not marks.covers("nugu", "token", facts(clock))
 
 
+async def test_what_is_added_here_is_told_and_what_is_taken_over_is_not(marks, clock):
+    """Who revokes at one of several processes is not let in by another."""
+    told: list[Mark] = []
+
+    async def spread(mark: Mark) -> None:
+        told.append(mark)
+
+    ada, bob = (marks.mark(MarkKind.SUBJECT, "melon", name) for name in ("ada", "bob"))
+    marks.spread = spread
+    await marks.add(ada)
+    marks.take(MarkRecord(bob))
+
+    assert [ada] == told
+    assert {"ada", "bob"} == {mark.name for mark in marks.list()}
+
+
+async def test_a_mark_that_others_cannot_be_told_is_an_error_and_in_force(marks, clock):
+    """Who asked is told, and here at least nobody is let in."""
+
+    async def spread(mark: Mark) -> None:
+        raise StoreUnavailable("a worker does not answer")
+
+    marks.spread = spread
+    with pytest.raises(StoreUnavailable):
+        await marks.add(marks.mark(MarkKind.SUBJECT, "melon", "ada"))
+
+    assert ["ada"] == [mark.name for mark in marks.list()]
+
+
 async def test_a_marked_token_stays_refused_when_learned_afresh(marks, clock):
     """A provider that does not know of the revocation does not undo it."""
     await marks.add(marks.mark_token("ottm", "token"))

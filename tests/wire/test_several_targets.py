@@ -12,7 +12,8 @@ from gateway.errors import UpstreamUnavailable
 from gateway.tasks import running
 from gateway.values import HealthCheck, Origin, Timeouts, UpstreamSettings
 from gateway.wire.heads import ResponseHead
-from gateway.wire.pool import Pool, TargetState, UpstreamBusy
+from gateway.wire.pool import Pool, UpstreamBusy
+from gateway.wire.states import TargetState
 from gateway.wire.targets import FAILURES, Target
 from gateway.wire.upstream import UpstreamConnection
 from tests.wire.harness import HandLoop, Script, Upstream, repeats, turns, until

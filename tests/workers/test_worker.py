@@ -26,7 +26,7 @@ from gateway.workers.link import (
 )
 from gateway.workers.metrics import Family
 from gateway.workers.parent import bind
-from gateway.workers.worker import SharedMarks, Worker
+from gateway.workers.worker import Worker
 from tests.wired import SIGNED, configured, listening, token
 
 CONFIG = f"""
@@ -209,21 +209,6 @@ async def test_an_orphan_ends_in_good_order(door, capfd):
     told = capfd.readouterr().err
     assert '"event":"parent_lost","worker":3' in told
     assert '"event":"stopped","worker":3' in told
-
-
-async def test_a_mark_of_its_own_is_everywhere_or_an_error(clock):
-    """Who revokes at one worker is not let in by another."""
-    told: list[Mark] = []
-
-    async def spread(mark: Mark) -> None:
-        told.append(mark)
-
-    marks = SharedMarks(clock=clock, terms={}, spread=spread)
-    await marks.add(subject("ada"))
-    marks.keep(subject("bob"))
-
-    assert [subject("ada")] == told
-    assert {"ada", "bob"} == {mark.name for mark in marks.list()}
 
 
 async def test_a_mark_that_cannot_be_told_is_not_done(door):
