@@ -696,7 +696,7 @@ class MarkRecord(msgspec.Struct, frozen=True, gc=False):
 # --------------------------------------------------------------------- records
 
 
-class Reload(msgspec.Struct, frozen=True, kw_only=True):
+class Reload(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What came of a change of the configuration.
 
     `version` is what is in force since; `changes` tells what differs from before, as

@@ -39,7 +39,11 @@ CAN_BE_KNOWN = frozenset(
     }
 )
 
-NAMES = [module.name for module in pkgutil.iter_modules(verifiers.__path__)]
+NAMES = [
+    module.name
+    for module in pkgutil.iter_modules(verifiers.__path__)
+    if not module.name.startswith("_")
+]
 MODULES: dict[str, Any] = {
     name: importlib.import_module(f"gateway.verifiers.{name}") for name in NAMES
 }

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from gateway.errors import ProviderUnavailable
 from gateway.ports import Verifier, VerifierContext
 from gateway.provider_http import ProviderClient
 from gateway.values import Invalid, NotMine, Reason, TokenFacts
@@ -202,12 +203,12 @@ async def test_a_jwt_is_proven_by_published_keys(server, context, source):
     assert isinstance(found, TokenFacts)
     assert frozenset({"read"}) == found.scopes
     assert (POST, (server["resource"],)) == (found.client, found.audience)
-    for forged in (
-        f"{header}.{payload}.{signature[4:]}{signature[:4]}",
-        f"{stranger.rstrip('=')}.{payload}.{signature}",
-    ):
-        assert Invalid(Reason.BAD_SIGNATURE) == await verifier.verify(
-            forged, CLOCK.now()
+    forged = f"{header}.{payload}.{signature[4:]}{signature[:4]}"
+    assert Invalid(Reason.BAD_SIGNATURE) == await verifier.verify(forged, CLOCK.now())
+    # Its key may have come into force since the keys were fetched, a moment ago.
+    with pytest.raises(ProviderUnavailable):
+        await verifier.verify(
+            f"{stranger.rstrip('=')}.{payload}.{signature}", CLOCK.now()
         )
     opaque = await token_for(server, scope="read")
     assert NotMine() == await verifier.verify(opaque, CLOCK.now())
