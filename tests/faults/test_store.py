@@ -150,6 +150,7 @@ async def test_a_store_that_lags(tmp_path, provider, back, valkey):
             assert max([await is_served(stage) for _ in range(20)]) < SOON
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("cut", Cut)
 async def test_a_store_that_is_cut_off_after_any_byte(
     tmp_path, elsewhere, provider, back, valkey, cut
