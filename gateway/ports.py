@@ -426,7 +426,7 @@ class MarkEvents(Protocol):
 
 
 class GrantReader(Protocol):
-    """Read access to learned grants (DESIGN §3)."""
+    """Read access to learned grants."""
 
     async def recall(self, provider: str, token: str) -> Grant | None:
         """Give the grant learned for this token, or None when none ever was.

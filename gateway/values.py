@@ -38,7 +38,7 @@ class Reason(enum.StrEnum):
     """Why a request was refused: the one vocabulary of rules, metrics and dialects.
 
     The value is what operators read in logs and metrics; what a client reads is the
-    dialect's business (PROVIDERS §4).
+    dialect's business.
     """
 
     # The token and its absence
@@ -285,7 +285,7 @@ class Invalid(msgspec.Struct, frozen=True, gc=False):
 
 
 Finding = TokenFacts | NotMine | Invalid
-"""What one verifier answers (DESIGN §3, Chain). No answer at all is an exception."""
+"""What one verifier answers. No answer at all is an exception."""
 
 
 class Knowledge(msgspec.Struct, frozen=True, gc=False):
@@ -329,7 +329,7 @@ class ClaimRule(msgspec.Struct, frozen=True, gc=False):
 class DeviceRule(msgspec.Struct, frozen=True, gc=False):
     """The request must name the token's own device in this header or parameter.
 
-    A consistency check, not proof of possession (PROVIDERS §2).
+    A consistency check, not proof of possession.
     """
 
     header: bytes | None = None
@@ -400,7 +400,7 @@ class LogoutTerms(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Guard(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What the guard of an OAuth endpoint must know of its provider (PROVIDERS §5).
+    """What the guard of an OAuth endpoint must know of its provider.
 
     `scopes` empty means the provider's scopes are not listed: any is passed on.
     `form` names the checks of `rules.oauth_forms` (a provider dialect's name).

@@ -447,7 +447,7 @@ def test_a_refused_token_request_is_told_in_the_providers_words(listener):
     ],
 )
 def test_a_name_is_revoked(listener, options, named):
-    """The mark that was made is printed, and what it cannot do (DESIGN §3)."""
+    """The mark that was made is printed, and what it cannot do."""
     listener.says({"id": "m1", "kind": "subject"}, 201)
     done = run(
         "revoke", "--provider", "lab", *options, "--admin", listener.base, env=ADMIN

@@ -397,7 +397,7 @@ async def test_facts_in_grace_are_judged_like_any_other(gate):
 
 
 def test_nobody_is_asked_about_a_token_of_another_shape(clock):
-    """The shape check stands before any question (DESIGN §3)."""
+    """The shape check stands before any question."""
     gate = Gate(clock, [api(token_shape=TokenShape(prefix="acme_"))])
 
     assert Reason.INACTIVE == gate.refusal(request()).reason
@@ -488,7 +488,7 @@ def test_userinfo_asks_nobody(userinfo):
 
 
 async def test_userinfo_asks_first_while_a_mark_may_name_the_holder(userinfo):
-    """Nothing is cached, and a mark names somebody: whose token is it, then (DESIGN §3)."""
+    """Nothing is cached, and a mark names somebody: whose token is it, then."""
     userinfo.marks.names = {"ada"}
     userinfo.facts.answers = [
         userinfo.known(source=Source.PROVIDER),

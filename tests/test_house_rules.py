@@ -1,4 +1,4 @@
-"""Holds the house to its own rules: those that no linter knows (DESIGN, STYLE §4)."""
+"""Holds the house to its own rules: those that no linter knows."""
 
 import ast
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TREES = {path: ast.parse(path.read_bytes()) for path in SOURCES}
 PICTURE = ROOT / "gateway" / "admin" / "picture.py"
 
 FOLDERS = {"gateway", "config", "tests", "deploy", "helm"}
-"""All top-level folders there may be (DESIGN §1); `.ci` is hidden."""
+"""All top-level folders there may be; `.ci` is hidden."""
 
 WITHOUT_MIRROR = {
     "gateway/__main__.py": "one line, run as a process in tests/functional",
@@ -105,7 +105,7 @@ def test_exceptions_are_about_files_that_exist():
 
 
 def test_only_the_policy_makes_a_permit():
-    """Nothing else can let a request through (DESIGN, sentence 3)."""
+    """Nothing else can let a request through."""
     makers = [named(path) for path in SOURCES if "Permit" in calls(TREES[path])]
 
     assert ["gateway/rules/policy.py"] == makers
@@ -181,7 +181,7 @@ def test_every_reason_has_its_words_in_every_dialect(dialect, reason):
 
 
 def test_an_outage_is_never_told_as_a_refused_token():
-    """Mobile clients throw good tokens away on a 401 (PROVIDERS §4)."""
+    """Mobile clients throw good tokens away on a 401."""
     told = {
         DIALECTS[dialect].answer(Denial(reason=Reason.PROVIDER_UNAVAILABLE)).status
         for dialect in DIALECTS
@@ -197,7 +197,7 @@ def ignored_folders() -> set[str]:
 
 
 def test_no_folder_stands_beside_the_agreed_ones():
-    """The layout is the user's (DESIGN §1)."""
+    """The layout is the user's."""
     ignored = ignored_folders()
     found = {
         path.name

@@ -101,7 +101,7 @@ def test_reasons_are_one_vocabulary():
 
 
 def test_an_outage_is_never_an_invalid_token():
-    """Clients throw tokens away on a 401 (PROVIDERS §4)."""
+    """Clients throw tokens away on a 401."""
     assert Reason.PROVIDER_UNAVAILABLE not in INVALID_TOKEN
     assert Reason.INTERNAL not in INVALID_TOKEN
 

@@ -1,6 +1,6 @@
 """Ask the verifiers of one provider and merge what they find. Floor 3.
 
-The rules of the merge (DESIGN §3), and why:
+The rules of the merge, and why:
 
 - the first *invalid* ends it: one good word does not outweigh a bad one;
 - `expires_at` is the earliest that anybody named; a sender constraint that anybody
@@ -41,7 +41,7 @@ class Chain:
     """The verifiers of one provider, in the configured order.
 
     `assume_scopes` are what a token has whose scopes nobody told: an operator's word,
-    never a default (PROVIDERS §1).
+    never a default.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Guarded OAuth endpoints: a provider's own, looked after on the way. Floor 4.
 
 The guard checks the form before the provider sees it and answers in the provider's own
-error form; everything else passes unchanged (PROVIDERS §5). It learns two things from
+error form; everything else passes unchanged. It learns two things from
 answers that pass: from the token endpoint the grant of a new token, before the client
 has it; from the revocation endpoint that a token is no longer good. Only these two
 endpoints' bodies are ever held, 64 KiB each way.
@@ -104,7 +104,7 @@ class Visitor(Protocol):
 
 
 class TokenEndpoint(msgspec.Struct, frozen=True):
-    """The one place whose answers teach grants (DESIGN §3)."""
+    """The one place whose answers teach grants."""
 
     origin: Origin
     path: bytes

@@ -1,8 +1,8 @@
 """Guard the form of OAuth requests before a provider sees them. Floor 2: pure.
 
-The authorize, token and revocation endpoints may be routed through the gateway
-(PROVIDERS §5). A guard reads such a request strictly and answers what it learned, or
-the `Reason` to refuse it; what is passed on is the request as it came, never what was
+The authorize, token and revocation endpoints may be routed through the gateway. A guard
+reads such a request strictly and answers what it learned, or the `Reason` to refuse it;
+what is passed on is the request as it came, never what was
 read here. So the reading is one that no provider can see differently: every parameter
 once, form-encoded UTF-8, nothing in the URI of a token request.
 
@@ -293,7 +293,7 @@ def _judge_grant(fields: _Fields, form: _Form) -> Reason | None:
 
 
 def _names_device(data: str) -> bool:
-    """Tell whether `data` is nugu's JSON with the unique device key (PROVIDERS §2)."""
+    """Tell whether `data` is nugu's JSON with the unique device key."""
     try:
         members = strict_json.decode(data.encode())
     except strict_json.UnusableJson:

@@ -3,7 +3,7 @@
 Provider answers and token claims decide who is let in, so a text with two readings is
 no answer at all: duplicate members (`{"active":false,"active":true}`), numbers that
 are not finite, a BOM, lone surrogates and anything but an object at the top are
-refused (DESIGN §3, Codec; RFC 8259 §4 and §8.2). The size is capped by who reads it.
+refused (RFC 8259 §4 and §8.2). The size is capped by who reads it.
 """
 
 import json

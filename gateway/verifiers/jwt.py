@@ -239,7 +239,7 @@ class _JwtVerifier:
         return found if reason is None else Invalid(reason)
 
     def _refresh_token(self, members: Members) -> Invalid:
-        """Refuse, and tell which access token it renews (PROVIDERS §2), and whose."""
+        """Refuse, and tell which access token it renews, and whose."""
         try:
             found = claims.facts(self._context.provider, members, self._names, (), 0.0)
             renews = claims.text(members, "ati")

@@ -1,7 +1,7 @@
 """Recall what the token answer said when it passed by. Floor 3.
 
 Where a provider tells a token's scope and lifetime only once, in the token answer
-(RFC 6749 §5.1), that answer is the one honest source for them (PROVIDERS §1). It
+(RFC 6749 §5.1), that answer is the one honest source for them. It
 proves nothing of the present: a grant says what a token *was* given, not that it is
 still good, so the chain never lets `learned` alone confirm a token. A token whose
 learned `expires_in` has passed is expired by the provider's own word.

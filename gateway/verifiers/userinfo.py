@@ -53,7 +53,7 @@ class Sign(Model):
 
 _PRESETS: Final[dict[str, tuple[Sign, ...]]] = {
     "rfc6750": (Sign(status=401),),
-    # Every error of this provider is a 400 (PROVIDERS §1).
+    # Every error of this provider is a 400.
     "ottm": (
         Sign(status=401),
         Sign(status=400, body=BodySign(path="error.code", equals="10075")),

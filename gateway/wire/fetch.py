@@ -1,7 +1,7 @@
 """One small exchange with an upstream, held whole. Floor 3.
 
 Only for the bodies that must be read before they are passed on: those of the guarded
-OAuth token and revocation endpoints (DESIGN §4). Everything else is relayed.
+OAuth token and revocation endpoints. Everything else is relayed.
 """
 
 import asyncio

@@ -224,7 +224,7 @@ def _request_body(framing: _Framing, *, http10: bool) -> int | Reason:
 
 
 def _upgrade(framing: _Framing, body: int, *, http10: bool) -> bytes:
-    # RFC 9110 §7.8; one with a body is an ordinary request to us (DESIGN §4).
+    # RFC 9110 §7.8; one with a body is an ordinary request to us.
     possible = framing.upgrade and not body and not http10
     return (
         framing.upgrade if possible and _lists(framing.connection, b"upgrade") else b""

@@ -80,7 +80,7 @@ def test_an_outage_to_the_byte():
 
 
 def test_standard_clients_find_the_standard_challenge():
-    """Harmless to the provider's own clients (PROVIDERS §1)."""
+    """Harmless to the provider's own clients."""
     denial = Denial(reason=Reason.INSUFFICIENT_SCOPE, realm="ottm", scope="openid")
     answer, standard = ottm.answer(denial), rfc6750.answer(denial)
 

@@ -93,7 +93,7 @@ def test_all_headers_of_an_answer():
     ],
 )
 def test_status_and_code_of_every_reason(reason, status, code):
-    """The first column of PROVIDERS §4, and the wire's own statuses."""
+    """What each reason is answered with, and the wire's own statuses."""
     actual, _, body = answer(reason)
 
     assert (status, code) == (actual, json.loads(body)["error"])

@@ -100,7 +100,7 @@ async def test_a_learned_grant_alone_confirms_nothing():
 
 
 async def test_a_learned_grant_adds_to_what_is_confirmed():
-    """Scope and expiry from the grant, validity from userinfo (PROVIDERS §1)."""
+    """Scope and expiry from the grant, validity from userinfo."""
     grant = facts(
         scopes=frozenset({"openid"}), client="c1", expires_at=NOW + 9, granted=True
     )

@@ -94,7 +94,7 @@ async def test_a_good_authorization_request_passes_as_it_is():
 async def test_a_bad_authorization_request_is_refused_and_never_redirected(
     change, code
 ):
-    """400 in the provider's form: a redirect would be the attacker's (PROVIDERS §5)."""
+    """400 in the provider's form: a redirect would be the attacker's."""
     async with door() as d:
         told = await d.ask(f"GET /oauth/authorize?{urlencode({**AUTHORIZE, **change})}")
 
@@ -205,7 +205,7 @@ async def test_a_provider_may_insist_on_https(scheme):
     ],
 )
 async def test_a_form_over_64_kib_is_refused(header, body):
-    """Held bodies are bounded (DESIGN §4)."""
+    """Held bodies are bounded."""
     async with door() as d:
         raw = request("POST /oauth/token", FORM, header) + body
         (told,) = read_responses(await d.exchange(raw))
@@ -305,7 +305,7 @@ async def test_a_grant_is_learned_before_the_client_has_its_token():
     ids=["another path", "another origin beside it"],
 )
 async def test_only_the_configured_endpoint_teaches(path):
-    """Whoever could answer elsewhere could grant himself anything (DESIGN §3)."""
+    """Whoever could answer elsewhere could grant himself anything."""
     async with door() as d:
         d.upstream.answer = answering(GRANT)
         told = await post(d, path, CODE)
@@ -436,7 +436,7 @@ RENEWAL = {
     [("/oauth/token", "invalid_grant"), ("/ottm/token", {"code": "10075"})],
 )
 async def test_what_is_revoked_is_not_renewed(path, code):
-    """In the provider's own form, before the provider sees it (DESIGN §3)."""
+    """In the provider's own form, before the provider sees it."""
     ottm = oauth(RouteKind.OAUTH_TOKEN, "/ottm/token", "POST", dialect="ottm")
     async with door(routes=[*ROUTES, ottm]) as d:
         d.ledger.barred.add("shop")
@@ -725,7 +725,7 @@ async def test_userinfo_asks_the_provider_itself():
 
 
 async def test_userinfo_refuses_a_revoked_token():
-    """A mark counts here too (PROVIDERS §5)."""
+    """A mark counts here too."""
     async with door() as d:
         d.ledger.revoked.add("Tr")
         told = await d.ask("GET /oauth/userinfo", token="Tr")

@@ -585,7 +585,7 @@ async def test_answers_and_refusals_of_a_route_with_cors_say_so(line):
 
 
 async def test_a_known_token_is_decided_without_a_task():
-    """On a hit nothing waits and nobody is asked (DESIGN §4)."""
+    """On a hit nothing waits and nobody is asked."""
     async with door() as d:
         d.facts.remembered.add("Tr")
         told = await d.ask("GET /api/a", token="Tr")
@@ -774,7 +774,7 @@ async def test_an_upgrade_is_not_asked_for_where_no_route_lists_it():
     ],
 )
 async def test_what_ends_with_its_token(path, content_type, cut):
-    """Events do, songs do not, unless the route says so (DESIGN §4)."""
+    """Events do, songs do not, unless the route says so."""
 
     async def script(reader, writer):
         await reader.readuntil(b"\r\n\r\n")

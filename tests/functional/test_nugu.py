@@ -167,7 +167,7 @@ def test_two_tokens(nugu, token):
 
 
 def test_malformed_token(nugu):
-    """400, as PROVIDERS §4 has it."""
+    """400, as the provider has it."""
     expected = told(400, "invalid_request", "The access token is malformed")
 
     assert expected == nugu.ask("GET", DEVICES, OURS, token="a!b").worded

@@ -308,7 +308,7 @@ def test_nugu_data_is_required():
 
 
 def test_nugu_s_own_sample_of_data_is_refused():
-    """It lacks a quote, and its `%DE` is no UTF-8 (PROVIDERS §2)."""
+    """It lacks a quote, and its `%DE` is no UTF-8."""
     data = b"%7B%22deviceSerialNumber%22%3A%DEVICE_SERIAL_NUMBER%22%7D"
 
     assert Reason.INVALID_FORM == authorize(
@@ -422,7 +422,7 @@ def test_the_standard_knows_client_credentials():
 @pytest.mark.parametrize("missing", ["client_id", "client_secret"])
 @pytest.mark.parametrize("guard", BODY_GUARDS)
 def test_missing_client_credentials_are_told_as_such(guard, missing):
-    """401 `invalid_client`, not 400 (PROVIDERS §2)."""
+    """401 `invalid_client`, not 400."""
     fields = CODE_GRANT | CLIENT
 
     assert Reason.CLIENT_CREDENTIALS_MISSING == token(guard, without(fields, missing))
@@ -619,7 +619,7 @@ def test_a_revocation_with_credentials_is_authenticated(guard):
 
 @pytest.mark.parametrize("guard", [*BODY_GUARDS, STANDARD])
 def test_a_revocation_without_a_secret_is_not(guard):
-    """A public client may ask (RFC 7009 §5); it makes no mark (DESIGN §3)."""
+    """A public client may ask (RFC 7009 §5); it makes no mark."""
     asked = revoke(guard, {"token": "t-1", "client_id": "partner"})
 
     assert (
@@ -716,7 +716,7 @@ def test_a_told_scope_is_known_and_an_untold_one_is_not(scope, expected):
 
 
 def test_an_absent_scope_is_unknown():
-    """It teaches nothing (DESIGN §3)."""
+    """It teaches nothing."""
     learned = read_token_answer(without(ANSWER, "scope"))
 
     assert learned is not None

@@ -25,7 +25,7 @@ ISSUER = "https://op.example"
 JWKS_URL = f"{ISSUER}/keys"
 METADATA_URL = f"{ISSUER}/.well-known/openid-configuration"
 
-# The payloads of the sample tokens in the providers' own documents (PROVIDERS §2, §3).
+# The payloads of the sample tokens in the providers' own documents.
 NUGU_ACCESS = (
     "eyJleHAiOjM3MTg1MDM1NDYsInVzZXJfbmFtZSI6IkFMREZBS0sxQjhaUjU2MzE1QzVEIiwianRpIjoi"
     "YWU4ZWQ0MTEtZTljYy00NGRjLThlYjUtODc4NTdjM2QzNmFlIiwiY2xpZW50X2lkIjoic3BlYWtlci5u"
@@ -138,7 +138,7 @@ async def test_the_melon_sample_is_read_and_has_expired(provider, clock, verify)
     "payload", [NUGU_REFRESH, MELON_REFRESH], ids=["nugu", "melon"]
 )
 async def test_a_sample_refresh_token_never_passes(verify, payload):
-    """It has the right signature, and `ati` (PROVIDERS §2)."""
+    """It has the right signature, and `ati`."""
     fresh = {**decoded(payload), "exp": NOW + 299}
 
     refused = Invalid(

@@ -93,6 +93,6 @@ def test_the_identity_tells_whose_answers_taught(provider, clock):
 
 @pytest.mark.parametrize("url", ["http://api.example/token", "token", ""])
 def test_only_a_secure_endpoint_teaches(url):
-    """Anybody on a plain wire could teach scopes (DESIGN §3)."""
+    """Anybody on a plain wire could teach scopes."""
     with pytest.raises(ValueError, match="expected a"):
         Settings(token_endpoint=url)

@@ -98,7 +98,7 @@ async def test_401_is_a_verdict(provider, verify, settings, body):
     [("10075", Reason.INACTIVE), ("10074", Reason.INSUFFICIENT_SCOPE)],
 )
 async def test_the_ottm_preset_reads_the_envelope(provider, verify, code, reason):
-    """Every error of that provider is a 400 (PROVIDERS §1)."""
+    """Every error of that provider is a 400."""
     provider.says(URL, envelope(code), 400)
 
     assert Invalid(reason) == await verify(invalid_when="ottm")

@@ -331,7 +331,7 @@ async def test_a_refused_upgrade_stays_http():
 
 
 async def test_a_tunnel_ends_with_its_token():
-    """Neither side outlives the token (DESIGN §4)."""
+    """Neither side outlives the token."""
 
     async def script(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -524,7 +524,7 @@ async def test_a_tunnel_carries_a_conversation():
     ("content_type", "whole"), [(b"text/event-stream", False), (b"audio/mpeg", True)]
 )
 async def test_a_stream_of_events_ends_with_its_token(content_type, whole):
-    """Other responses finish once begun: a song outlives its token (DESIGN §4)."""
+    """Other responses finish once begun: a song outlives its token."""
 
     async def script(reader, writer):
         await reader.readuntil(b"\r\n\r\n")

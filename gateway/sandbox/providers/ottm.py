@@ -1,7 +1,7 @@
 """ottm: membership for game partners. Opaque tokens; every error is a 400.
 
 Apart from the floors. Five codes must do for everything that can go wrong, so several
-faults share one: the message says which (PROVIDERS §1).
+faults share one: the message says which.
 """
 
 import json
