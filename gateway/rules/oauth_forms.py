@@ -2,9 +2,9 @@
 
 The authorize, token and revocation endpoints may be routed through the gateway. A guard
 reads such a request strictly and answers what it learned, or the `Reason` to refuse it;
-what is passed on is the request as it came, never what was
-read here. So the reading is one that no provider can see differently: every parameter
-once, form-encoded UTF-8, nothing in the URI of a token request.
+what is passed on is the request as it came, never what was read here. So the reading is
+one that no provider can see differently: every parameter once, form-encoded UTF-8,
+nothing in the URI of a token request.
 
 What a form requires is a table, one row per provider dialect; a dialect without a row
 has the RFC's. A userinfo request needs no guard: it has a token and no form.
