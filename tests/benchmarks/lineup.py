@@ -189,10 +189,13 @@ QUICK: Final = ("gateway", "nginx", "naive")
 
 
 def find(need: str) -> str | None:
-    """Find a program, also where only root looks and where `--install` puts it."""
+    """Find a program: first where `--install` puts it, last where only root looks.
+
+    A distribution's may be years older.
+    """
     if need.startswith("/"):
         return need if Path(need).exists() else None
-    path = f"{os.environ.get('PATH', '')}:{_SYSTEM}:{CACHE / need / 'bin'}"
+    path = f"{CACHE / need / 'bin'}:{os.environ.get('PATH', '')}:{_SYSTEM}"
     return shutil.which(need, path=path)
 
 

@@ -19,6 +19,7 @@ from tests.functional.harness import (
     Answer,
     bearer,
     connect,
+    eventually,
     free_ports,
     head,
     read_answer,
@@ -430,12 +431,11 @@ def test_no_log_has_a_query_or_a_token(engine, gateway):
     for target in (f"/music/a?access_token={token}", f"/nowhere?access_token={token}"):
         engine.ask("GET", target, host=HOST)
     engine.ask("GET", "/music/a?q=SECRETQUERY", bearer(token), host=HOST)
+    # Of the fields that Traefik can log, the path has the query.
+    sign_of_it = "route-lab-music" if engine.engine.name == "traefik" else "/music/a"
+    # Engines write their lines when they see fit.
+    eventually(lambda: sign_of_it in engine.said(), within=15)
     said = engine.said() + gateway.said()
 
     assert token not in said
     assert "SECRETQUERY" not in said
-    if engine.engine.name == "traefik":
-        # Of the fields that it can log, the path has the query.
-        assert "route-lab-music" in said
-    else:
-        assert "/music/a" in said
