@@ -391,6 +391,7 @@ def test_orphans_finish_what_was_begun_and_end(ending, lab):
     eventually(lambda: not any(map(lives, pids)))
 
 
+@pytest.mark.alone
 def test_a_worker_that_cannot_start_again_is_tried_with_rests(
     start_lab, valkey, tmp_path
 ):
