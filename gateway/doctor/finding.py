@@ -34,7 +34,7 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-TODO: Final[Mapping[str, str]] = {
+WHAT_TO_DO: Final[Mapping[str, str]] = {
     "refused": "Is it running there, is the address right, may we reach it from here?",
     "timeout": "Is a firewall in between, or is it slow? `timeout` is how long we wait.",
     "tls": "Its certificate is not trusted, or not for this name: set `ca_file`.",
@@ -54,4 +54,4 @@ def advice(code: str) -> str:
         return "It redirects, and we do not follow: give the final URL."
     if code.startswith("5"):
         return "It has a fault of its own: its log tells more."
-    return TODO.get(code, "")
+    return WHAT_TO_DO.get(code, "")

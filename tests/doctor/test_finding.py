@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.doctor.finding import TODO, advice, shown
+from gateway.doctor.finding import WHAT_TO_DO, advice, shown
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_an_address_is_shown_without_what_may_be_secret(url, expected):
 def test_every_failure_has_its_advice(code, told):
     """Where there is one to give."""
     assert told in advice(code)
-    assert all(TODO.values())
+    assert all(WHAT_TO_DO.values())
