@@ -7,8 +7,8 @@ is not compiled runs beside it unchanged, so a checkout, an editable install and
 wheel need no compiler and behave the same; `make compiled` proves that they do.
 
 What a compiled module may not have, wherever it is listed below: classes made by a
-metaclass of others (`msgspec.Struct` lives in `values` and `wire.heads`), bases that
-are not compiled, an alias of a method in a class's body, and attributes that C takes for
+metaclass of others (`msgspec.Struct`, in `values.facts` and such), bases that are not
+compiled, an alias of a method in a class's body, and attributes that C takes for
 words of its own once they have another underscore (`_thread`, `_unix`).
 """
 
@@ -41,10 +41,15 @@ COMPILED = (
     "rules/routing.py",
     "rules/scopes.py",
     "rules/target.py",
+    "values/decisions.py",
+    "values/requests.py",
+    "values/routes.py",
+    "values/upstreams.py",
     "wire/chunked.py",
     "wire/deadlines.py",
     "wire/downstream.py",
     "wire/entrance.py",
+    "wire/heads.py",
     "wire/message.py",
     "wire/pool.py",
     "wire/relay.py",

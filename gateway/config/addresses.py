@@ -134,6 +134,7 @@ DoorAddress = Annotated[
 Target = Annotated[
     Origin,
     PlainValidator(parse_origin),
+    PlainSerializer(str),
     WithJsonSchema(
         {"type": "string", "pattern": f"^(?:{_ORIGIN.pattern}|{_UNIX.pattern})$"}
     ),

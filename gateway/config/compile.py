@@ -4,10 +4,9 @@ Only for a configuration that `load` gave: every reference leads somewhere. Noth
 Pydantic is left in what comes out.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-
-import msgspec
 
 from gateway.config import model
 from gateway.config.logouts import VERIFIER, issuer_of, logout_terms
@@ -141,7 +140,7 @@ def _route(config: Config, route: model.Route) -> Route:
     provider = config.providers.get(route.provider)
     if provider is None:
         return compiled
-    return msgspec.structs.replace(
+    return dataclasses.replace(
         compiled,
         provider=route.provider,
         # Whoever tells a logout reads the standard's words (Back-Channel Logout §2.8).
@@ -248,7 +247,7 @@ def _route_timeouts(route: model.Route, upstream: Upstream | None) -> Timeouts |
     own = route.timeouts.model_dump(exclude_none=True)
     if not own or upstream is None:
         return None
-    return msgspec.structs.replace(_timeouts(upstream.timeouts), **own)
+    return dataclasses.replace(_timeouts(upstream.timeouts), **own)
 
 
 def _name(header: str) -> bytes:

@@ -12,6 +12,7 @@ and logout endpoints), is served through the proxy door alone.
 """
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Callable
 from typing import Final
@@ -27,9 +28,7 @@ from gateway.rules.oauth_forms import read_authorize
 from gateway.rules.policy import deny
 from gateway.rules.target import (
     canonical_host,
-    familiar_target,
-    is_plain,
-    parse_target,
+    read_target,
 )
 from gateway.values import (
     Answer,
@@ -264,7 +263,7 @@ class _Hearing:
         if self._door.folds:
             # The body and the very status are for whoever asks for the words.
             status = 401 if answer.status == 401 else 403
-            answer = msgspec.structs.replace(answer, status=status, body=b"")
+            answer = dataclasses.replace(answer, status=status, body=b"")
         self.end(
             answer.status,
             DECISIONS.get(denial.reason, "deny"),
@@ -337,7 +336,7 @@ def _request_head(question: Question) -> RequestHead | Reason:
     if host is None or not all(is_utf8(value) for _, value in question.headers):
         return Reason.BAD_MESSAGE
     raw = question.target
-    target = familiar_target(raw) if is_plain(raw) else parse_target(raw)
+    target = read_target(raw)
     if target is None:
         return Reason.BAD_TARGET
     return RequestHead(

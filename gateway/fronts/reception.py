@@ -5,14 +5,13 @@ take its place between two requests, along with a `Reception` that goes on where
 last one was: each counts the visits that began with it.
 """
 
+import dataclasses
 import itertools
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
-
-import msgspec
 
 from gateway.fronts.oauth import Guards
 from gateway.gatekeeper import Gatekeeper
@@ -46,7 +45,7 @@ class Setup:
         if route is None or route.cors is None or head is None:
             return answer
         headers = (*answer.headers, *cors_headers(route, head))
-        return msgspec.structs.replace(answer, headers=headers)
+        return dataclasses.replace(answer, headers=headers)
 
 
 class Reception:

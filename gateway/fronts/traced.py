@@ -7,7 +7,7 @@ it is asked to the end of its answer. What a client says of traces ends here: th
 upstream is told of its own span.
 """
 
-import msgspec
+import dataclasses
 
 from gateway.fronts.reception import Reception, Setup
 from gateway.fronts.visit import DECISIONS, Visit
@@ -47,7 +47,7 @@ class Tracing:
         span = self._tracer.begin(headers, trusted=trusted)
         if parsed is not None:
             # Notes are of the header lines, which are these as much as those.
-            parsed = msgspec.structs.replace(parsed, headers=without(parsed.headers))
+            parsed = dataclasses.replace(parsed, headers=without(parsed.headers))
         return TracedVisit(self._tracer, span, reception, setup, connection, parsed)
 
 

@@ -17,9 +17,7 @@ from gateway.rules.options import answer_as_last
 from gateway.rules.policy import deny
 from gateway.rules.target import (
     canonical_host,
-    familiar_target,
-    is_plain,
-    parse_target,
+    read_target,
     split_absolute,
 )
 from gateway.tasks import spawn
@@ -176,7 +174,7 @@ class Visit:
             sender = self._sender(parsed, authority)
         if not isinstance(sender, tuple):
             return sender
-        target = familiar_target(raw) if is_plain(raw) else parse_target(raw)
+        target = read_target(raw)
         if target is None:
             return Reason.BAD_TARGET
         host, authority, peer, scheme = sender
@@ -293,13 +291,11 @@ class Visit:
             by_query = credentials is not None and credentials.place is _QUERY
             if permit.route.cors is not None:
                 cors = cors_headers(permit.route, self.request)
-        lines = header_lines(
-            self.setup.headers.response_headers(
-                head.headers,
-                request_id=self.request_id,
-                cors=cors,
-                query_token=by_query,
-            )
+        lines = self.setup.headers.response_lines(
+            head.headers,
+            request_id=self.request_id,
+            cors=cors,
+            query_token=by_query,
         )
         if head.status >= 200 and not head.dated:
             return lines + b"date: %b\r\n" % self._reception.date()

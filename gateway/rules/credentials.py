@@ -8,11 +8,10 @@ is judged they are a malformed request, so that none slips past to the upstream,
 in a Referer they are redacted like the real one.
 """
 
+import dataclasses
 import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
-
-import msgspec
 
 from gateway.rules.routing import rewrite
 from gateway.rules.target import decode_form, decode_name
@@ -171,7 +170,7 @@ def upstream_target(target: Target, permit: Permit) -> bytes:
     judged = credentials is not None and credentials.place is _QUERY
     if not route.pass_token if route.shadow else judged:
         query = remove_query_token(target.query)
-        target = msgspec.structs.replace(target, query=query)
+        target = dataclasses.replace(target, query=query)
     return rewrite(target, route)
 
 

@@ -10,7 +10,7 @@ Names are compared folded, because CGI and its heirs take `_`, and some `.`, for
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Final
 
@@ -22,6 +22,7 @@ from gateway.rules.identity_values import (
     shadow_mark,
 )
 from gateway.values import (
+    REPEATED,
     Access,
     Header,
     IdentityHeaders,
@@ -107,6 +108,10 @@ _SCHEMES: Final = {"http": b"http", "https": b"https"}
 _TOLD: Final = 2048
 """For how many facts the encoded headers are remembered: half of encoding's cost."""
 
+_REMEMBERED: Final = 512
+"""For how many response headers their lines are, those that servers repeat."""
+_WORTH_REMEMBERING: Final = 128
+
 _NOTED_ROUTES: Final = 4
 """For how many routes the lines are noted that one client's header lines make."""
 
@@ -174,6 +179,7 @@ class HeaderRules:
         self._from_client = _Passes(self._passes_from_client)
         self._from_proxy = _Passes(self._passes_from_proxy)
         self._from_upstream = _Passes(_passes_from_upstream)
+        self._response_lines: dict[Header, bytes] = {}
         self._told: dict[int, tuple[TokenFacts, list[Header] | None, bytes]] = {}
         self._pseudonym = pseudonym
         self._via: Header = (b"via", b"1.1 " + pseudonym)
@@ -263,7 +269,7 @@ class HeaderRules:
 
     def response_headers(
         self,
-        headers: Sequence[Header],
+        headers: list[Header],
         *,
         request_id: bytes,
         cors: tuple[Header, ...] = (),
@@ -289,6 +295,48 @@ class HeaderRules:
         kept += cors
         kept.append((b"x-request-id", request_id))
         return kept
+
+    def response_lines(
+        self,
+        headers: list[Header],
+        *,
+        request_id: bytes,
+        cors: tuple[Header, ...] = (),
+        query_token: bool = False,
+    ) -> bytes:
+        """Give the lines of `response_headers`, what repeats itself from memory."""
+        lines = None if cors or query_token else self._usual_lines(headers)
+        if lines is None:
+            return header_lines(
+                self.response_headers(
+                    headers, request_id=request_id, cors=cors, query_token=query_token
+                )
+            )
+        return b"%bx-request-id: %b\r\n" % (lines, request_id)
+
+    def _usual_lines(self, headers: list[Header]) -> bytes | None:
+        """Write those that pass by their names alone; None: `Connection` has a say."""
+        lines = []
+        for header in headers:
+            line = self._response_lines.get(header)
+            if line is None:
+                line = self._response_line(header)
+                if line is None:
+                    return None
+            lines.append(line)
+        return b"".join(lines)
+
+    def _response_line(self, header: Header) -> bytes | None:
+        """Give one line, or none of it; None: it says what becomes of others."""
+        name, value = header
+        if name == b"connection" and _names_fields((header,)):
+            return None
+        line = header_lines((header,)) if self._from_upstream[name] else b""
+        if name in REPEATED and len(value) <= _WORTH_REMEMBERING:
+            if len(self._response_lines) >= _REMEMBERED:
+                self._response_lines.clear()
+            self._response_lines[header] = line
+        return line
 
     def _keep(
         self, head: RequestHead, route: Route, *, trusted: bool

@@ -6,6 +6,7 @@ the longest of several, and its challenges then name the metadata (§5.1), so th
 client that knows nothing but the API's address finds out where to get a token.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
@@ -94,13 +95,11 @@ def _complete(
 ) -> Route:
     resource = owner[route.id]
     if resource is not None:
-        return msgspec.structs.replace(route, metadata=metadata_url(resource.url))
+        return dataclasses.replace(route, metadata=metadata_url(resource.url))
     if route.resource is None:
         return route
     mine = [each for each in routes if owner[each.id] is route.resource]
-    return msgspec.structs.replace(
-        route, document=_document(route.resource, mine, issuers)
-    )
+    return dataclasses.replace(route, document=_document(route.resource, mine, issuers))
 
 
 def _document(

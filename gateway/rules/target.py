@@ -55,10 +55,20 @@ def is_plain(raw: bytes) -> bool:
     return len(raw) <= 256 and not raw.translate(None, _PLAIN_BYTES)
 
 
-@functools.lru_cache(maxsize=256)
-def familiar_target(raw: bytes) -> Target | None:
-    """Do as `parse_target`, and remember: for targets that are plain."""
-    return parse_target(raw)
+_familiar: Final[dict[bytes, Target]] = {}
+_REMEMBERED: Final = 256
+
+
+def read_target(raw: bytes) -> Target | None:
+    """Do as `parse_target`, and remember those that are plain: clients repeat them."""
+    target = _familiar.get(raw)
+    if target is None:
+        target = parse_target(raw)
+        if target is not None and is_plain(raw):
+            if len(_familiar) >= _REMEMBERED:
+                _familiar.clear()
+            _familiar[raw] = target
+    return target
 
 
 def parse_target(raw: bytes) -> Target | None:

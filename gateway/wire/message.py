@@ -20,7 +20,7 @@ from typing import Final
 import httptools
 
 from gateway.errors import MessageError
-from gateway.values import Header, Reason
+from gateway.values import REPEATED, Header, Reason
 from gateway.wire.heads import CHUNKED, UNTIL_CLOSE, ParsedHead, ResponseHead
 
 _LONGEST_LENGTH: Final = 18
@@ -105,9 +105,11 @@ def _is_length(value: bytes) -> bool:
 def _lists(connection: bytes, token: bytes) -> bool:
     """Tell whether a Connection value, lower-case, lists an option."""
     # `find`, not `in`: which first makes an exception of every failure to be a number.
-    return connection.find(token) >= 0 and token in [
-        part.strip(b" \t") for part in connection.split(b",")
-    ]
+    return (
+        connection != b""
+        and connection.find(token) >= 0
+        and token in [part.strip(b" \t") for part in connection.split(b",")]
+    )
 
 
 def _header(line: bytes) -> Header:
@@ -159,15 +161,15 @@ def read_request_line(line: bytes, like: ParsedHead) -> ParsedHead | None:
     if not target.startswith(b"/") or target.translate(None, _VISIBLE):
         return None
     return ParsedHead(
-        method,
-        target,
-        like.headers,
-        like.body,
-        False,
-        like.close,
-        like.expects,
-        like.upgrade,
-        like.notes,
+        method=method,
+        target=target,
+        headers=like.headers,
+        body=like.body,
+        http10=False,
+        close=like.close,
+        expects=like.expects,
+        upgrade=like.upgrade,
+        notes=like.notes,
     )
 
 
@@ -242,8 +244,7 @@ def read_response_head(data: bytes, method: str) -> ResponseHead:
     if first is None:
         first = _read_status(lines[0])
     # The blank line has left two empty ones.
-    del lines[0], lines[-2:]
-    return _response(first, lines, method)
+    return _response(first, lines[1:-2], method)
 
 
 _Status = tuple[int, bytes, bool]
@@ -291,8 +292,11 @@ def _read_line(line: bytes) -> _Line:
     # RFC 4559: what follows on this connection is one user's.
     if meaning == _BINDS and _BINDS_CONNECTION.search(value) is None:
         meaning = 0
+    # RFC 9112 §9.3: what it says is so without it.
+    if meaning == _CONNECTION and value.lower() == b"keep-alive":
+        meaning = 0
     read = (name, value), meaning
-    if name in _FAMILIAR and len(line) <= _WORTH_REMEMBERING:
+    if name in REPEATED and len(line) <= _WORTH_REMEMBERING:
         if len(_lines) >= _REMEMBERED:
             _lines.clear()
         _lines[line] = read
@@ -317,23 +321,6 @@ _MEANINGS: Final = {
     b"proxy-authenticate": _BINDS,
 }
 _BINDS_CONNECTION: Final = re.compile(rb"(?i)(?:^|,)[ \t]*(?:ntlm|negotiate)\b")
-_FAMILIAR: Final = frozenset(
-    (
-        b"accept-ranges",
-        b"cache-control",
-        b"connection",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"date",
-        b"keep-alive",
-        b"server",
-        b"strict-transport-security",
-        b"transfer-encoding",
-        b"vary",
-        b"x-content-type-options",
-    )
-)
 
 
 class _Announced:
@@ -398,13 +385,13 @@ def _response(first: _Status, lines: list[bytes], method: str) -> ResponseHead:
     if bodiless and length is not None and (method == "HEAD" or status == 304):
         announced = int(length)
     return ResponseHead(
-        status,
-        phrase,
-        said.headers,
-        body,
-        not (closes or _lists(said.connection, b"close")),
-        announced,
-        said.dated,
+        status=status,
+        phrase=phrase,
+        headers=said.headers,
+        body=body,
+        keep_alive=not (closes or _lists(said.connection, b"close")),
+        length=announced,
+        dated=said.dated,
     )
 
 

@@ -1,7 +1,7 @@
+import dataclasses
 from ipaddress import ip_network
 from typing import Any
 
-import msgspec
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -56,7 +56,7 @@ def test_a_target_may_be_every_address_of_a_name(text, origin):
     found = read(addresses.Target, text)
 
     assert found.resolved
-    assert origin == msgspec.structs.replace(found, resolved=False)
+    assert origin == dataclasses.replace(found, resolved=False)
 
 
 @pytest.mark.parametrize("path", ["/run/app.sock", "/a b/ü", "/" + "a" * 99])

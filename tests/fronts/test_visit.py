@@ -1,6 +1,7 @@
 """Proves the way of one request at the main door: its answer, its record, its faults."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -693,7 +694,7 @@ class Broken:
     def answer(self, denial: Denial) -> Answer:
         answer = rfc6750.answer(denial)
         lines: Any = [("a header", "of text")]
-        return msgspec.structs.replace(answer, headers=tuple(lines))
+        return dataclasses.replace(answer, headers=tuple(lines))
 
 
 async def test_an_answer_that_cannot_be_written_cuts_the_connection():

@@ -1,7 +1,7 @@
+import dataclasses
 import re
 from urllib.parse import unquote_to_bytes
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,7 +84,7 @@ def test_what_was_read_once_is_known_by_its_note():
     """A kept-alive client repeats its lines: nobody reads them again."""
     first = head("GET", b"/", bearer(b"Bearer T.1"))
     find_credentials(first, HEADER_ONLY)
-    again = msgspec.structs.replace(first, headers=[], notes=first.notes)
+    again = dataclasses.replace(first, headers=[], notes=first.notes)
 
     told = find_credentials(again, HEADER_ONLY)
     assert isinstance(told, Credentials)
@@ -468,7 +468,7 @@ def test_the_target_that_goes_upstream(place, shadow, pass_token, expected):
     allowed = admit_open(route)
     assert isinstance(allowed, Permit)
     found = None if place is None else Credentials(Secret("T.1"), place)
-    permit = msgspec.structs.replace(allowed, credentials=found)
+    permit = dataclasses.replace(allowed, credentials=found)
     target = head("GET", b"/a?access_token=T.1&b=1").target
 
     assert expected == upstream_target(target, permit)

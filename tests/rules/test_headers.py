@@ -1,7 +1,9 @@
+from dataclasses import replace
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from gateway.rules.credentials import upstream_target
 from gateway.rules.headers import (
@@ -168,7 +170,7 @@ def test_identity_headers_are_called_what_the_config_says():
 def test_identity_headers_have_a_limit():
     """Facts that are too large to be told make the token unusable: no half truths."""
     rules = HeaderRules(IdentityHeaders(limit_bytes=100), pseudonym=b"gw-7")
-    subject = replace(ADA, subject="x" * 100)
+    subject = msgspec.structs.replace(ADA, subject="x" * 100)
 
     answer = rules.upstream_headers(head(), permit(facts=subject), request_id=b"id-1")
 

@@ -1,4 +1,5 @@
-import msgspec
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,6 @@ def test_a_shadow_is_told_and_its_absence_is_not():
     assert isinstance(allowed, Permit)
     assert ([], b"") == shadow_mark(allowed)
 
-    permit = msgspec.structs.replace(allowed, shadow=Reason.EXPIRED)
+    permit = dataclasses.replace(allowed, shadow=Reason.EXPIRED)
     line = b"x-auth-shadow-denied: expired\r\n"
     assert ([(b"x-auth-shadow-denied", b"expired")], line) == shadow_mark(permit)

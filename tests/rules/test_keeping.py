@@ -1,9 +1,11 @@
 """Proves that leave is kept no longer than it would be given."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from gateway.rules.keeping import Keeping, Trust, depends_on
 from gateway.rules.policy import Case, admit_open, admit_shadowed, deny, judge
@@ -47,10 +49,10 @@ def demanding(**require) -> Route:
     ("facts", "route", "expected"),
     [
         (ADA, ROUTE, 30),
-        (replace(ADA, learned_at=NOW - 55), ROUTE, 5),
-        (replace(ADA, learned_at=NOW - 99), ROUTE, 0),
-        (replace(ADA, expires_at=NOW + 9.9), ROUTE, 7),
-        (replace(ADA, expires_at=NOW + 1), ROUTE, 0),
+        (msgspec.structs.replace(ADA, learned_at=NOW - 55), ROUTE, 5),
+        (msgspec.structs.replace(ADA, learned_at=NOW - 99), ROUTE, 0),
+        (msgspec.structs.replace(ADA, expires_at=NOW + 9.9), ROUTE, 7),
+        (msgspec.structs.replace(ADA, expires_at=NOW + 1), ROUTE, 0),
         (ADA, demanding(max_fact_age=15.0), 5),
         (ADA, demanding(max_age=60.0), 10),
         (ADA, replace(ROUTE, strict_revocation=True), 0),
@@ -96,7 +98,9 @@ def test_nothing_is_kept_unless_it_is_dared(keeping):
 )
 def test_it_is_never_kept_beyond_any_bound(learned, left, longest, ttl):
     """Whatever the numbers are."""
-    facts = replace(ADA, learned_at=NOW - learned, expires_at=NOW + left)
+    facts = msgspec.structs.replace(
+        ADA, learned_at=NOW - learned, expires_at=NOW + left
+    )
     kept = Keeping(longest, {"p": Trust(ttl)}).seconds(permit(facts), NOW)
 
     # Moments of today have a resolution of a quarter of a microsecond.
@@ -106,9 +110,10 @@ def test_it_is_never_kept_beyond_any_bound(learned, left, longest, ttl):
 def test_it_is_kept_for_requests_that_are_alike():
     """By token and Referer, and by the device where one is asked for."""
     device = DeviceRule(header=b"x-device")
-    bound = permit(replace(ADA, device="d"), demanding(device=device))
+    bound = permit(msgspec.structs.replace(ADA, device="d"), demanding(device=device))
     by_query = permit(
-        replace(ADA, device="d"), demanding(device=DeviceRule(query=b"d"))
+        msgspec.structs.replace(ADA, device="d"),
+        demanding(device=DeviceRule(query=b"d")),
     )
 
     assert (

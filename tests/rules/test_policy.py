@@ -1,7 +1,9 @@
+from dataclasses import replace
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from gateway.rules.policy import (
     RULES,
@@ -149,7 +151,7 @@ def test_only_a_lack_of_scope_names_scopes():
 def test_a_token_lives_up_to_its_expiry(now, expires_at, skew, expected):
     """The very moment of `exp` is too late; the skew is what is forgiven after it."""
     asked = replace(route(), clock_skew=skew)
-    facts = replace(ADA, expires_at=expires_at)
+    facts = msgspec.structs.replace(ADA, expires_at=expires_at)
 
     assert expected == verdict(asked, facts, now=now)
 
@@ -167,19 +169,23 @@ def test_a_token_lives_from_its_beginning(not_before, skew, expected):
     """The very moment of `nbf` is in time."""
     asked = replace(route(), clock_skew=skew)
 
-    assert expected == verdict(asked, replace(ADA, not_before=not_before))
+    assert expected == verdict(
+        asked, msgspec.structs.replace(ADA, not_before=not_before)
+    )
 
 
 def test_a_revoked_token_is_refused_first():
     """Whatever else is wrong with it."""
-    facts = replace(ADA, expires_at=NOW - 1, cnf=True)
+    facts = msgspec.structs.replace(ADA, expires_at=NOW - 1, cnf=True)
 
     assert Reason.REVOKED == verdict(route(), facts, revoked=True)
 
 
 def test_a_binding_that_cannot_be_checked_is_refused():
     """RFC 8705 §3: never ignored."""
-    assert Reason.UNPROVEN_BINDING == verdict(route(), replace(ADA, cnf=True))
+    assert Reason.UNPROVEN_BINDING == verdict(
+        route(), msgspec.structs.replace(ADA, cnf=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,7 +200,7 @@ def test_the_issuer_is_exact(issuer, expected):
     """A slash more is another issuer; none is none of ours."""
     asked = route(issuers=frozenset({"https://issuer", "https://second"}))
 
-    assert expected == verdict(asked, replace(ADA, issuer=issuer))
+    assert expected == verdict(asked, msgspec.structs.replace(ADA, issuer=issuer))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +217,7 @@ def test_the_audience_holds_us(audience, expected):
     """One of ours is among them; an unknown audience is not for us."""
     asked = route(audiences=frozenset({"api", "api2"}))
 
-    assert expected == verdict(asked, replace(ADA, audience=audience))
+    assert expected == verdict(asked, msgspec.structs.replace(ADA, audience=audience))
 
 
 @pytest.mark.parametrize(
@@ -228,14 +234,16 @@ def test_the_audience_holds_us(audience, expected):
 def test_scopes_satisfy_the_expression(granted, expected):
     """Known to lack is one thing; never learned is another, which a new token cures."""
     asked = route(scopes=scopes("a b", "c"))
-    facts = replace(ADA, scopes=None if granted is None else frozenset(granted))
+    facts = msgspec.structs.replace(
+        ADA, scopes=None if granted is None else frozenset(granted)
+    )
 
     assert expected == verdict(asked, facts)
 
 
 def test_unknown_scopes_matter_only_where_scopes_are_demanded():
     """A route without scopes takes a token of unknown grant."""
-    assert verdict(route(), replace(ADA, scopes=None)) is None
+    assert verdict(route(), msgspec.structs.replace(ADA, scopes=None)) is None
 
 
 @pytest.mark.parametrize(
@@ -251,7 +259,9 @@ def test_only_listed_clients_pass(client, granted, expected):
     """Where no grant was ever learned, neither client nor scope is known."""
     asked = route(clients=frozenset({"app"}))
 
-    assert expected == verdict(asked, replace(ADA, client=client, scopes=granted))
+    assert expected == verdict(
+        asked, msgspec.structs.replace(ADA, client=client, scopes=granted)
+    )
 
 
 @pytest.mark.parametrize(
@@ -297,7 +307,9 @@ def test_the_request_names_the_tokens_device(own, named, expected):
     """Nothing equals nothing: two unknown devices are not the same."""
     asked = route(device=DeviceRule(header=b"x-device"))
 
-    assert expected == verdict(asked, replace(ADA, device=own), device=named)
+    assert expected == verdict(
+        asked, msgspec.structs.replace(ADA, device=own), device=named
+    )
 
 
 @pytest.mark.parametrize(
@@ -313,7 +325,9 @@ def test_the_request_names_the_tokens_device(own, named, expected):
 )
 def test_the_login_has_one_of_the_contexts(acr, expected):
     """Exactly; one that nobody tells of is none."""
-    assert expected == verdict(route(acr=("phrh", "phr")), replace(ADA, acr=acr))
+    assert expected == verdict(
+        route(acr=("phrh", "phr")), msgspec.structs.replace(ADA, acr=acr)
+    )
 
 
 @pytest.mark.parametrize(
@@ -330,7 +344,9 @@ def test_the_login_has_one_of_the_contexts(acr, expected):
 )
 def test_the_login_is_recent(since, expected):
     """Clocks may differ, but no login is yet to come."""
-    assert expected == verdict(route(max_age=60.0), replace(ADA, auth_time=since))
+    assert expected == verdict(
+        route(max_age=60.0), msgspec.structs.replace(ADA, auth_time=since)
+    )
 
 
 def test_a_stronger_login_is_described_to_the_client():

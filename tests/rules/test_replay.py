@@ -1,5 +1,7 @@
+from dataclasses import replace
+
+import msgspec
 import pytest
-from msgspec.structs import replace
 
 from gateway.rules.replay import Replayed, Shape, replay
 from gateway.rules.routing import Routes
@@ -37,9 +39,9 @@ def replayed(
     new: Route, old: Route | None = None, /, *, denied: str = "", **shape: object
 ) -> Replayed:
     """Replay one request; `old` is its former route."""
-    asked = replace(SHAPE, **shape)
+    asked = msgspec.structs.replace(SHAPE, **shape)
     if denied:
-        asked = replace(asked, decision="deny", reason=denied)
+        asked = msgspec.structs.replace(asked, decision="deny", reason=denied)
     return replay(asked, Routes([new]), {} if old is None else {old.id: old})
 
 

@@ -1,10 +1,10 @@
 """Proves what a resource says of itself, and which routes say where (RFC 9728)."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from gateway.rules.resources import (
     answer,

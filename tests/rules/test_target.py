@@ -8,10 +8,10 @@ from gateway.rules.target import (
     canonical_host,
     decode_form,
     decode_name,
-    familiar_target,
     has_encoded_slash,
     is_plain,
     parse_target,
+    read_target,
     split_absolute,
 )
 from gateway.values import Target
@@ -269,5 +269,19 @@ def test_pairs_are_decoded_as_forms_are():
 )
 def test_only_what_can_hold_no_token_is_remembered(raw, plain):
     """And what is remembered reads as if it were new."""
+    read = read_target(raw)
+
     assert plain == is_plain(raw)
-    assert parse_target(raw) == familiar_target(raw)
+    assert parse_target(raw) == read
+    assert plain is (read_target(raw) is read)
+
+
+def test_clients_who_make_up_targets_fill_no_memory():
+    """Whatever they ask for, so many are remembered and no more."""
+    first = read_target(b"/first")
+
+    for number in range(300):
+        assert read_target(b"/%d" % number) == parse_target(b"/%d" % number)
+
+    assert read_target(b"/first") == first
+    assert read_target(b"/first") is not first
