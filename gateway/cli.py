@@ -38,7 +38,7 @@ from gateway.revoking import (
     revoke,
     unrevoke,
 )
-from gateway.tasks import run_process
+from gateway.tasks import keep_for_good, run_process
 from gateway.watching import tail, top
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ async def _serve(loaded: "Loaded", source: "Source", told: str = "") -> None:
             raise
         if told:
             click.echo(told)
+        keep_for_good()
         await server.serve()
     finally:
         access_log.close()

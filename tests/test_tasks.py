@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import gc
+import weakref
 
 import pytest
 
-from gateway.tasks import run_process, running, spawn, uncollected
+from gateway.tasks import keep_for_good, run_process, running, spawn, uncollected
 from tests.wire.harness import turns
 
 
@@ -82,6 +83,25 @@ def test_a_process_runs_on_the_fast_loop_where_there_is_one():
     assert [uvloop.Loop.__module__.partition(".")[0]] == [
         each.partition(".")[0] for each in told
     ]
+
+
+def test_what_lasts_is_looked_at_no_more_until_much_is_made():
+    """And nothing that was garbage by then is kept."""
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+    garbage = weakref.ref(Cycle())
+
+    keep_for_good()
+    kept = gc.get_freeze_count()
+    with uncollected():
+        seen_again = not gc.get_freeze_count()
+
+    assert garbage() is None
+    assert kept > 1000
+    assert seen_again
 
 
 def test_the_collector_rests_for_a_while_and_works_again():

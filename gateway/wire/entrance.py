@@ -15,9 +15,10 @@ a connection), or reaches the application before it knows its transport.
 """
 
 import asyncio
+import contextlib
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, cast
 
 from gateway.errors import MessageError
@@ -37,6 +38,9 @@ _WRITE_BUFFER: Final = 64 * 1024
 
 _GOODBYE: Final = 2.0
 """Seconds for a client to answer our close of TLS."""
+
+_TAKEN_A_TURN: Final = 16
+"""Connections let in before the others have their turn."""
 
 _BREATH: Final = 0.1
 """Seconds to wait when nobody can be taken in: without descriptors, say."""
@@ -84,6 +88,8 @@ class Entrance:
                     await asyncio.sleep(_BREATH)
                     continue
                 self._take_in(line, address)
+                for line, address in _queued(listener):
+                    self._take_in(line, address)
                 # A queue without end must not keep others from their turn.
                 await asyncio.sleep(0)
         finally:
@@ -104,7 +110,16 @@ class Entrance:
             line.close()
             return
         peer = address[0] if isinstance(address, tuple) else "unix"
-        self._arriving[line] = spawn(self._receive(line, peer), name="entrance")
+        task = spawn(self._receive(line, peer), name="entrance")
+        self._arriving[line] = task
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self.arrived(line)
+            if task.cancelled():
+                line.close()
+
+        # Not in the task: who is cut before it has begun, would stay for ever.
+        task.add_done_callback(ended)
 
     async def _receive(self, line: socket.socket, peer: str) -> None:
         try:
@@ -119,8 +134,6 @@ class Entrance:
             self.refused["handshake"] += 1
         except MessageError:
             self.refused["proxy_header"] += 1
-        finally:
-            self.arrived(line)
 
     async def _announced(self, line: socket.socket) -> str | None:
         """Read the PROXY header in time; on any failure the line is closed."""
@@ -146,6 +159,18 @@ class Entrance:
             ssl_handshake_timeout=self.limits.header_timeout if tls else None,
             ssl_shutdown_timeout=_GOODBYE if tls else None,
         )
+
+
+def _queued(listener: socket.socket) -> Iterator[tuple[socket.socket, object]]:
+    """Give who waits besides the one that was let in.
+
+    With one in a turn of all who are inside already, a queue at a busy door never ends.
+    """
+    with contextlib.suppress(OSError):
+        for _ in range(_TAKEN_A_TURN - 1):
+            line, address = listener.accept()
+            line.setblocking(False)
+            yield line, address
 
 
 async def _read_source(line: socket.socket) -> str | None:

@@ -23,7 +23,7 @@ from gateway.generation import Generation
 from gateway.observe.access_log import AccessLog
 from gateway.observe.logs import configure
 from gateway.server import Server
-from gateway.tasks import spawn, uncollected
+from gateway.tasks import keep_for_good, spawn, uncollected
 from gateway.values import Mark, MarkRecord, Secret
 from gateway.wire.deadlines import Deadlines
 from gateway.workers.link import (
@@ -137,6 +137,7 @@ class Service:
             self._marks.take(MarkRecord(mark))
         await self._server.open_doors(doors)
         self._opened.set()
+        keep_for_good()
 
     async def respond(self, question: Question) -> object:
         """Do what is asked of a worker at work."""

@@ -229,6 +229,21 @@ async def test_a_balancer_says_whom_it_speaks_for(pki, header, peer, step, secur
         assert peer == here.front.only().peer
 
 
+async def test_who_waits_at_the_door_is_let_in_by_the_handful():
+    """One in each turn of those inside, and the queue at a busy door never ends."""
+    async with place(announcers=BALANCERS) as here:
+        await turns()
+        queue = [socket.create_connection(("127.0.0.1", here.port)) for _ in range(64)]
+        taken = 0
+        while len(here.entrance) < len(queue):
+            await turns(1)
+            taken += 1
+        for each in queue:
+            each.close()
+
+    assert taken < len(queue) / 2
+
+
 async def test_the_header_and_a_request_may_come_together(pki):
     """Not one byte of the request is lost."""
     async with place(announcers=BALANCERS) as here:
