@@ -38,6 +38,7 @@ COMPILED = (
     "rules/forwarded.py",
     "rules/headers.py",
     "rules/policy.py",
+    "rules/response_headers.py",
     "rules/routing.py",
     "rules/scopes.py",
     "rules/target.py",

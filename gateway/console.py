@@ -7,7 +7,8 @@ on the way of a request.
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from gateway.admin.picture import Picture, ProviderPicture, Settled, StorePicture
+from gateway.admin.picture import Picture, ProviderPicture, StorePicture
+from gateway.admin.promises import Settled
 from gateway.admin.pulse import Pulse
 from gateway.admin.recent import Seen
 from gateway.admin.troubles import Workers

@@ -13,8 +13,6 @@ from itertools import chain
 import msgspec
 
 from gateway.admin.pulse import Asked, Beat, Decided, LookedUp, Tally
-from gateway.config.effective import Setting
-from gateway.values import Route
 from gateway.wire.states import PoolState, TargetState
 
 
@@ -67,17 +65,6 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderPicture, ...]
     store: StorePicture
     upstreams: tuple[PoolState, ...]
-
-
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration in force, as it may be shown."""
-
-    version: str
-    digest: str
-    routes: tuple[Route, ...]
-    settings: tuple[Setting, ...]
-    warnings: tuple[str, ...]
-    providers: tuple[str, ...]
 
 
 def together(pictures: Sequence[Picture]) -> Picture:

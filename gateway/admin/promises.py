@@ -1,4 +1,4 @@
-"""What stands behind the admin listener, as its views see it. Floor 4: promises only.
+"""What stands behind the admin listener, as its views see it. Floor 4: promises, and what is local.
 
 `app.py` and, where there are several workers, their parent keep these.
 """
@@ -6,12 +6,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+import msgspec
 from aiohttp import web
 
-from gateway.admin.picture import Picture, Settled
+from gateway.admin.picture import Picture
 from gateway.admin.recent import Seen
 from gateway.admin.troubles import Workers
-from gateway.values import Mark, MarkKind, Reload, Secret
+from gateway.config.effective import Setting
+from gateway.values import Mark, MarkKind, Reload, Route, Secret
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration in force, as it may be shown."""
+
+    version: str
+    digest: str
+    routes: tuple[Route, ...]
+    settings: tuple[Setting, ...]
+    warnings: tuple[str, ...]
+    providers: tuple[str, ...]
 
 
 class Explainer(Protocol):

@@ -15,6 +15,7 @@ from gateway.rules.credentials import upstream_target
 from gateway.rules.headers import header_lines, requested_tunnel
 from gateway.rules.options import answer_as_last
 from gateway.rules.policy import deny
+from gateway.rules.response_headers import response_lines
 from gateway.rules.target import (
     canonical_host,
     read_target,
@@ -291,7 +292,7 @@ class Visit:
             by_query = credentials is not None and credentials.place is _QUERY
             if permit.route.cors is not None:
                 cors = cors_headers(permit.route, self.request)
-        lines = self.setup.headers.response_lines(
+        lines = response_lines(
             head.headers,
             request_id=self.request_id,
             cors=cors,

@@ -1,4 +1,4 @@
-"""What the upstream is told, and what the client is told back. Floor 2, all bytes.
+"""What the upstream is told. Floor 2, all bytes.
 
 The order is the safety: first everything hop-by-hop, gateway-owned or ambiguous is
 taken out of what the client sent, then our own is added, so that no client header
@@ -22,7 +22,6 @@ from gateway.rules.identity_values import (
     shadow_mark,
 )
 from gateway.values import (
-    REPEATED,
     Access,
     Header,
     IdentityHeaders,
@@ -37,7 +36,7 @@ from gateway.values import (
 )
 
 # RFC 9110 §7.6.1, and what precedes or surrounds it in practice. `Proxy` is httpoxy's.
-_HOP_BY_HOP: Final = frozenset(
+HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
         b"http2-settings",
@@ -49,7 +48,7 @@ _HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-_HOP_BY_HOP_PREFIX: Final = b"proxy-"
+HOP_BY_HOP_PREFIX: Final = b"proxy-"
 # Whatever claims another method or target than the one that was judged.
 SECOND_OPINIONS: Final = frozenset(
     {
@@ -78,8 +77,7 @@ _RESET: Final = frozenset(
 IDENTITY_PREFIX: Final = b"x-auth-"
 OWN_PREFIX: Final = b"x-gateway-"
 """Of what an engine is told beside identity (`rules.engine_headers`)."""
-_NEVER_PASSING: Final = (_HOP_BY_HOP_PREFIX, IDENTITY_PREFIX, OWN_PREFIX)
-_RESET_FROM_UPSTREAM: Final = frozenset({b"content-length", b"x-request-id"})
+_NEVER_PASSING: Final = (HOP_BY_HOP_PREFIX, IDENTITY_PREFIX, OWN_PREFIX)
 # True only from the mouth of a trusted proxy.
 _FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
 _FORWARDED_PREFIX: Final = b"x-forwarded-"
@@ -101,16 +99,10 @@ STALE_NAME: Final = b"x-auth-stale"
 _OUTLIVED: Final[Header] = (STALE_NAME, b"1")
 _OUTLIVED_LINE: Final = header_lines([_OUTLIVED])
 
-_CORS_ORIGIN: Final = b"access-control-allow-origin"
-_CORS_CREDENTIALS: Final = b"access-control-allow-credentials"
 _SCHEMES: Final = {"http": b"http", "https": b"https"}
 
 _TOLD: Final = 2048
 """For how many facts the encoded headers are remembered: half of encoding's cost."""
-
-_REMEMBERED: Final = 512
-"""For how many response headers their lines are, those that servers repeat."""
-_WORTH_REMEMBERING: Final = 128
 
 _NOTED_ROUTES: Final = 4
 """For how many routes the lines are noted that one client's header lines make."""
@@ -131,7 +123,7 @@ def fold(name: bytes) -> bytes:
     return _FOLDED.sub(b"-", name)
 
 
-class _Passes(dict[bytes, bool]):
+class Passes(dict[bytes, bool]):
     """Remembers of each header name whether it passes as it stands.
 
     Bounded, so that a client who makes names up only makes us think again.
@@ -176,10 +168,8 @@ class HeaderRules:
         )
         """The headers that tell who calls, as they are configured."""
         self._identity_names = frozenset(map(fold, self.identity_names))
-        self._from_client = _Passes(self._passes_from_client)
-        self._from_proxy = _Passes(self._passes_from_proxy)
-        self._from_upstream = _Passes(_passes_from_upstream)
-        self._response_lines: dict[Header, bytes] = {}
+        self._from_client = Passes(self._passes_from_client)
+        self._from_proxy = Passes(self._passes_from_proxy)
         self._told: dict[int, tuple[TokenFacts, list[Header] | None, bytes]] = {}
         self._pseudonym = pseudonym
         self._via: Header = (b"via", b"1.1 " + pseudonym)
@@ -267,77 +257,6 @@ class HeaderRules:
             self._via,
         ]
 
-    def response_headers(
-        self,
-        headers: list[Header],
-        *,
-        request_id: bytes,
-        cors: tuple[Header, ...] = (),
-        query_token: bool = False,
-    ) -> list[Header]:
-        """Give the upstream's end-to-end headers, in order, and ours.
-
-        `cors` is what `rules.cors.cors_headers` gave; it replaces the upstream's own.
-        `query_token` tells that the token stood in the URL: its answer belongs in no
-        shared cache (RFC 6750 §2.3), and its URL in no `Referer`.
-        """
-        passes = self._from_upstream
-        kept = [header for header in headers if passes[header[0]]]
-        listed = _connection_options(headers) if _names_fields(headers) else set()
-        if cors:
-            listed |= {_CORS_ORIGIN, _CORS_CREDENTIALS}
-        if listed:
-            kept = [header for header in kept if header[0] not in listed]
-        if query_token:
-            if not any(name == b"cache-control" for name, _ in kept):
-                kept.append((b"cache-control", b"private"))
-            kept.append((b"referrer-policy", b"no-referrer"))
-        kept += cors
-        kept.append((b"x-request-id", request_id))
-        return kept
-
-    def response_lines(
-        self,
-        headers: list[Header],
-        *,
-        request_id: bytes,
-        cors: tuple[Header, ...] = (),
-        query_token: bool = False,
-    ) -> bytes:
-        """Give the lines of `response_headers`, what repeats itself from memory."""
-        lines = None if cors or query_token else self._usual_lines(headers)
-        if lines is None:
-            return header_lines(
-                self.response_headers(
-                    headers, request_id=request_id, cors=cors, query_token=query_token
-                )
-            )
-        return b"%bx-request-id: %b\r\n" % (lines, request_id)
-
-    def _usual_lines(self, headers: list[Header]) -> bytes | None:
-        """Write those that pass by their names alone; None: `Connection` has a say."""
-        lines = []
-        for header in headers:
-            line = self._response_lines.get(header)
-            if line is None:
-                line = self._response_line(header)
-                if line is None:
-                    return None
-            lines.append(line)
-        return b"".join(lines)
-
-    def _response_line(self, header: Header) -> bytes | None:
-        """Give one line, or none of it; None: it says what becomes of others."""
-        name, value = header
-        if name == b"connection" and _names_fields((header,)):
-            return None
-        line = header_lines((header,)) if self._from_upstream[name] else b""
-        if name in REPEATED and len(value) <= _WORTH_REMEMBERING:
-            if len(self._response_lines) >= _REMEMBERED:
-                self._response_lines.clear()
-            self._response_lines[header] = line
-        return line
-
     def _keep(
         self, head: RequestHead, route: Route, *, trusted: bool
     ) -> list[Header] | None:
@@ -379,7 +298,7 @@ class HeaderRules:
         folded = fold(name)
         return (
             b"_" not in name
-            and folded not in _HOP_BY_HOP
+            and folded not in HOP_BY_HOP
             and folded not in SECOND_OPINIONS
             and folded not in _RESET
             and folded not in self._identity_names
@@ -418,15 +337,8 @@ class HeaderRules:
         return told if size <= self._limit_bytes else None
 
 
-def _passes_from_upstream(name: bytes) -> bool:
-    return (
-        name not in _HOP_BY_HOP
-        and name not in _RESET_FROM_UPSTREAM
-        and not name.startswith(_HOP_BY_HOP_PREFIX)
-    )
-
-
-def _connection_options(headers: Iterable[Header]) -> set[bytes]:
+def connection_options(headers: Iterable[Header]) -> set[bytes]:
+    """Give what `Connection` lists, lower-case (RFC 9110 §7.6.1)."""
     listed: set[bytes] = set()
     for name, value in headers:
         if name == b"connection":
@@ -437,14 +349,6 @@ def _connection_options(headers: Iterable[Header]) -> set[bytes]:
 def _one_less(value: bytes) -> bytes:
     """Count down a Max-Forwards (RFC 9110 §7.6.2); 0 is not to be sent on."""
     return b"%d" % max(0, int(value) - 1) if _COUNT.fullmatch(value) else value
-
-
-def _names_fields(headers: Iterable[Header]) -> bool:
-    """Tell whether `Connection` says more than whether it stays open."""
-    for name, value in headers:
-        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-            return True
-    return False
 
 
 def _options(value: bytes) -> list[bytes]:
@@ -492,7 +396,7 @@ def requested_tunnel(head: RequestHead, route: Route) -> bytes | None:
 
     RFC 9110 §7.8: the request says `Connection: upgrade` too. `h2c` never tunnels.
     """
-    if not route.upgrades or b"upgrade" not in _connection_options(head.headers):
+    if not route.upgrades or b"upgrade" not in connection_options(head.headers):
         return None
     for value in head.values(b"upgrade"):
         for protocol in _options(value):

@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, Protocol, TypeVar
 
-from gateway.admin.picture import Picture, Settled, together
+from gateway.admin.picture import Picture, together
+from gateway.admin.promises import Settled
 from gateway.admin.recent import Seen
 from gateway.admin.troubles import Workers
 from gateway.errors import GatewayError, StoreUnavailable

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.admin.picture import Picture, Settled
+from gateway.admin.picture import Picture
+from gateway.admin.promises import Settled
 from gateway.admin.recent import Seen
 from gateway.admin.troubles import Workers
 from gateway.errors import StoreUnavailable

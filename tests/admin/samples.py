@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from gateway.admin.picture import Picture, ProviderPicture, Settled, StorePicture
+from gateway.admin.picture import Picture, ProviderPicture, StorePicture
+from gateway.admin.promises import Settled
 from gateway.admin.pulse import Asked, Beat, Decided, LookedUp, Tally
 from gateway.config.effective import Setting
 from gateway.values import Exchange, Requirements, Route, TokenPlace

@@ -446,59 +446,6 @@ def test_a_query_passes_where_no_token_was_judged():
     assert parsed.raw == upstream_target(parsed, permit())
 
 
-# --------------------------------------------------------------------- the way back
-
-
-def test_a_response_loses_what_was_meant_for_us():
-    """Hop-by-hop fields, what `Connection` lists, and a request id not ours."""
-    headers: list[Header] = [
-        (b"date", b"now"),
-        (b"connection", b"close, X-Hop"),
-        (b"x-hop", b"1"),
-        (b"keep-alive", b"timeout=5"),
-        (b"transfer-encoding", b"chunked"),
-        (b"proxy-authenticate", b"Basic"),
-        (b"x-request-id", b"theirs"),
-        (b"www-authenticate", b'Bearer realm="a"'),
-        (b"set-cookie", b"a=\xff"),
-        (b"set-cookie", b"b=1"),
-        (b"x_y", b"1"),
-        (b"access-control-allow-origin", b"*"),
-    ]
-
-    expected = [headers[0], *headers[7:], (b"x-request-id", b"id-1")]
-    assert expected == RULES.response_headers(headers, request_id=b"id-1")
-
-
-def test_a_routes_cors_replaces_the_upstreams():
-    """Two allowed origins would be none to a browser; Vary adds up."""
-    headers: list[Header] = [
-        (b"access-control-allow-origin", b"*"),
-        (b"access-control-allow-credentials", b"true"),
-        (b"access-control-expose-headers", b"etag"),
-        (b"vary", b"Accept"),
-    ]
-
-    out = RULES.response_headers(
-        headers, request_id=b"id-1", cors=((b"vary", b"Origin"),)
-    )
-
-    expected = [*headers[2:], (b"vary", b"Origin"), (b"x-request-id", b"id-1")]
-    assert expected == out
-
-
-def test_the_answer_to_a_query_token_is_private():
-    """RFC 6750 §2.3: in no shared cache; and the URL is for no other site's eyes."""
-    rest = [(b"referrer-policy", b"no-referrer"), (b"x-request-id", b"id-1")]
-    cached: list[Header] = [(b"cache-control", b"no-store")]
-
-    bare = RULES.response_headers([], request_id=b"id-1", query_token=True)
-    own = RULES.response_headers(cached, request_id=b"id-1", query_token=True)
-
-    assert [(b"cache-control", b"private"), *rest] == bare
-    assert [*cached, *rest] == own
-
-
 # -------------------------------------------------------------------------- tunnels
 
 TUNNEL = Route(id="ws", upgrades=frozenset({b"websocket", b"h2c"}))
