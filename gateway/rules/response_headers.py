@@ -6,7 +6,7 @@ wire's, which adds its own.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from gateway.rules.headers import (
     HOP_BY_HOP,
@@ -71,8 +71,9 @@ def response_lines(
     return b"%bx-request-id: %b\r\n" % (lines, request_id)
 
 
-def _usual_lines(headers: list[Header]) -> bytes | None:
+def _usual_lines(headers: list[Any]) -> bytes | None:
     """Write those that pass by their names alone; None: `Connection` has a say."""
+    # Any: what is known to be a tuple, is compiled to be made anew for every look-up.
     lines = []
     for header in headers:
         line = _lines.get(header)
@@ -84,7 +85,7 @@ def _usual_lines(headers: list[Header]) -> bytes | None:
     return b"".join(lines)
 
 
-_lines: Final[dict[Header, bytes]] = {}
+_lines: Final[dict[Any, bytes]] = {}
 """The lines of headers that servers repeat, empty of those that do not pass."""
 
 

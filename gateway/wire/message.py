@@ -15,7 +15,7 @@ refuses is tested.
 
 import re
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import httptools
 
@@ -272,8 +272,22 @@ _STATUS: Final = re.compile(
     rb"HTTP/1\.([01]) ([0-9]{3})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?"
 )
 
-_Line = tuple[Header, int]
-"""A header line, and what it is to the framing."""
+
+class _Line:
+    """A header line, and what it is to the framing.
+
+    `header` is a `Header`; but what is known to be one, is compiled to be taken apart
+    and made anew wherever it goes, and then it is no more the one that others remember.
+    """
+
+    __slots__ = ("header", "meaning", "value")
+
+    def __init__(self, header: object, value: bytes, meaning: int) -> None:
+        self.header = header
+        self.value = value
+        self.meaning = meaning
+
+
 _lines: Final[dict[bytes, _Line]] = {}
 """How the lines read that servers write again and again.
 
@@ -295,7 +309,7 @@ def _read_line(line: bytes) -> _Line:
     # RFC 9112 §9.3: what it says is so without it.
     if meaning == _CONNECTION and value.lower() == b"keep-alive":
         meaning = 0
-    read = (name, value), meaning
+    read = _Line((name, value), value, meaning)
     if name in REPEATED and len(line) <= _WORTH_REMEMBERING:
         if len(_lines) >= _REMEMBERED:
             _lines.clear()
@@ -329,7 +343,7 @@ class _Announced:
     __slots__ = ("binds", "coding", "connection", "dated", "headers", "length")
 
     def __init__(self, lines: list[bytes]) -> None:
-        self.headers: list[Header] = []
+        self.headers: list[Any] = []
         self.coding: bytes | None = None
         self.length: bytes | None = None
         self.connection = b""
@@ -339,10 +353,9 @@ class _Announced:
             read = _lines.get(line)
             if read is None:
                 read = _read_line(line)
-            header, meaning = read
-            self.headers.append(header)
-            if meaning:
-                self._note(meaning, header[1])
+            self.headers.append(read.header)
+            if read.meaning:
+                self._note(read.meaning, read.value)
 
     def _note(self, meaning: int, value: bytes) -> None:
         if meaning == _DATE:
