@@ -95,8 +95,8 @@ $(VENV)/.ui: $(BIN)/pytest
 ui-test: $(VENV)/.ui  ## the console in a real browser, and its API by schemathesis
 	$(BIN)/pytest -m ui tests/ui
 
-soak: $(BIN)/pytest  ## ten minutes of mixed load and faults; SOAK=seconds
-	@SOAK=$(SOAK) $(BIN)/python -m tests.soak.soak
+soak: build/compiled/gateway  ## ten minutes of mixed load and faults, compiled; SOAK=seconds
+	@SOAK=$(SOAK) PYTHONPATH=$$PWD/build/compiled $(BIN)/python -m tests.soak.soak
 
 engines: $(BIN)/pytest  ## real nginx, Envoy, Traefik and Caddy with what `gateway render` writes
 	$(BIN)/python -m tests.engines.stage
