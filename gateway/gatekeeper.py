@@ -42,12 +42,10 @@ from gateway.values import (
     RouteKind,
     Source,
     TokenFacts,
-    TokenPlace,
 )
 
 _PROVIDER: Final = Source.PROVIDER
 _USERINFO: Final = RouteKind.OAUTH_USERINFO
-_IN_HEADER: Final = TokenPlace.HEADER
 
 
 class Gatekeeper:
@@ -163,9 +161,7 @@ class Gatekeeper:
     ) -> Decision | Pending:
         """Judge by what this process remembers, else say what is missing."""
         token = credentials.token
-        # A token in the query is not of the header lines, and no note of theirs.
-        notes = head.notes if credentials.place is _IN_HEADER else None
-        knowledge = self._sources[route.provider].recall(token, notes)
+        knowledge = self._sources[route.provider].recall(token, credentials.notes)
         if self._sight.blind:
             if self._sight.lost and not self._go_on(route):
                 return self._unavailable(route, reason=Reason.REVOCATIONS_UNKNOWN)

@@ -278,8 +278,7 @@ class FactsSource(Protocol):
     def recall(self, token: str, notes: Notes | None = None) -> Knowledge | None:
         """Answer from this process's memory, at once; None means *ask*.
 
-        `notes` are those of the header lines that hold the token, if they do: they
-        spare the next request with these lines the token's fingerprint.
+        `notes` are those of this very token: they spare its fingerprint the next time.
         """
         ...
 

@@ -188,6 +188,7 @@ class Visit:
             peer=peer,
             scheme=scheme,
             notes=notes,
+            memory=self.connection.memory,
         )
 
     def _sender(self, parsed: ParsedHead, authority: bytes) -> _Sender | Reason:

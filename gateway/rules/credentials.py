@@ -90,6 +90,7 @@ def find_credentials(head: RequestHead, route: Route) -> Credentials | Reason | 
 
 _NOTE: Final = "authorization"
 _Authorization = tuple[bool, Credentials | Reason | None]
+_LastValue = tuple[bytes, Credentials | Reason | None]
 
 
 def _read_authorization(head: RequestHead) -> _Authorization:
@@ -97,13 +98,21 @@ def _read_authorization(head: RequestHead) -> _Authorization:
     values = head.values(b"authorization")
     if len(values) != 1:
         return len(values) > 1, None
-    found = _BEARER.fullmatch(values[0])
+    value = values[0]
+    last: _LastValue | None = head.memory.get(_NOTE)
+    if last is None or last[0] != value:
+        last = head.memory[_NOTE] = value, _read_value(value)
+    return False, last[1]
+
+
+def _read_value(value: bytes) -> Credentials | Reason | None:
+    found = _BEARER.fullmatch(value)
     if found is None:
-        return False, _why_not_bearer(values[0])
+        return _why_not_bearer(value)
     token = found[1]
     if len(token) > TOKEN_LIMIT_BYTES:
-        return False, Reason.MALFORMED_TOKEN
-    return False, Credentials(Secret(token.decode()), _HEADER)
+        return Reason.MALFORMED_TOKEN
+    return Credentials(Secret(token.decode()), _HEADER)
 
 
 def _why_not_bearer(value: bytes) -> Reason | None:

@@ -1,6 +1,6 @@
 """What a client asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.values.words import Header, Notes, Secret, TokenPlace
@@ -40,7 +40,8 @@ class RequestHead:
     `host` is canonical: lower case, no port, no trailing dot. `authority` is the Host
     value as received. `peer` is the client's address (behind trusted hops, theirs);
     `scheme` is `http` or `https` as the listener or a trusted hop says. Heads with the
-    same header lines, from the same peer, may share their `notes`.
+    same header lines, from the same peer, may share their `notes`, all those of one
+    connection its `memory`.
     """
 
     method: Final[str]
@@ -51,8 +52,9 @@ class RequestHead:
     peer: Final[str]
     scheme: Final[str]
     notes: Final[Notes]
+    memory: Final[Notes]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- its fields
         self,
         *,
         method: str,
@@ -63,6 +65,7 @@ class RequestHead:
         peer: str,
         scheme: str,
         notes: Notes | None = None,
+        memory: Notes | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -72,6 +75,7 @@ class RequestHead:
         self.peer = peer
         self.scheme = scheme
         self.notes = {} if notes is None else notes
+        self.memory = {} if memory is None else memory
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of one header, by lower-case name, in order."""
@@ -80,10 +84,14 @@ class RequestHead:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """A bearer token found in a request. It never prints the token."""
+    """A bearer token found in a request. It never prints the token.
+
+    `notes` are of the token: they spare who finds it again its fingerprint.
+    """
 
     token: Secret
     place: TokenPlace
+    notes: Notes = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         return f"Credentials(place={self.place.value})"

@@ -27,10 +27,11 @@ REPEATED: Final = frozenset(
 """Response headers that servers write again and again, and that hold no secret."""
 
 Notes = dict[object, Any]
-"""What pure rules read in a request's header lines, each under a key of its own.
+"""What pure rules have read, each under a key of its own, so as not to read it again.
 
-A kept-alive client repeats its lines; whoever finds its note there need not read them
-again. A note depends on nothing but the lines, the connection and its own key.
+Of a request's header lines, which a kept-alive client repeats: such a note depends on
+nothing but the lines, the connection and its own key. Of a connection, whose lines
+change: what was read last, beside what it was read in. Of a token.
 """
 
 

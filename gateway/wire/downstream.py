@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from gateway.errors import MessageError
-from gateway.values import Reason, WireLimits
+from gateway.values import Notes, Reason, WireLimits
 from gateway.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from gateway.wire.deadlines import NEVER, Deadlines
 from gateway.wire.heads import CHUNKED, ParsedHead
@@ -169,6 +169,8 @@ class Downstream:
         """Bytes of body sent for the current answer."""
         self.received = 0
         """Bytes of body received of the current request."""
+        self.memory: Notes = {}
+        """What rules remember of this client's requests, and the wire knows nothing of."""
 
     def __repr__(self) -> str:
         return f"<Downstream {self.peer}: {self._state.name.lower()}>"
@@ -179,8 +181,9 @@ class Downstream:
         return self._sink
 
     def forget_lines(self) -> None:
-        """Read the next head afresh, without the notes made of the last one."""
+        """Read the next head afresh, without what was noted of those before."""
         self._last = None
+        self.memory = {}
 
     # ------------------------------------------------------------ the network
 

@@ -788,15 +788,15 @@ def test_whatever_happens_nothing_old_expired_or_forgotten_is_believed(moves):
     asyncio.run(happen())
 
 
-async def test_lines_that_come_again_spare_the_fingerprint(house):
-    """It is noted beside them, for this cache alone."""
+async def test_a_token_that_comes_again_is_spared_the_fingerprint(house):
+    """It is noted beside the token, for this cache alone."""
     facts, others = house.facts(), house.facts("another")
     known = (await facts.learn("t")).found
     notes: Notes = {}
 
     assert known == facts.recall("t", notes).found
     assert 32 == len(notes[facts])
-    # The token is in the lines: with these, no other can come.
+    # Not even looked at: the notes are of one token.
     assert known == facts.recall("", notes).found
     assert others.recall("t", notes) is None
 

@@ -25,6 +25,7 @@ from gateway.values import (
     Header,
     Permit,
     Reason,
+    RequestHead,
     Route,
     RouteKind,
     Secret,
@@ -89,6 +90,29 @@ def test_what_was_read_once_is_known_by_its_note():
     told = find_credentials(again, HEADER_ONLY)
     assert isinstance(told, Credentials)
     assert "T.1" == told.token
+
+
+def test_a_value_that_comes_again_is_not_read_again():
+    """Other lines of a client change with each request, the token's seldom does."""
+    first = head("GET", b"/", bearer(b"Bearer T.1"))
+    other = head("GET", b"/", bearer(b"Bearer T.2"), (b"x-trace", b"2"))
+    doubled = head("GET", b"/", bearer(b"Bearer T.1"), bearer(b"Bearer T.1"))
+
+    def found_by(each: RequestHead) -> object:
+        # Later requests of the first one's connection.
+        return find_credentials(
+            dataclasses.replace(each, notes={}, memory=first.memory), HEADER_ONLY
+        )
+
+    credentials = found_by(first)
+
+    assert credentials is not None
+    assert credentials is found_by(first)
+    assert "T.2" == getattr(found_by(other), "token", "")
+    assert Reason.MALFORMED_REQUEST == found_by(doubled)
+    assert found_by(head("GET", b"/")) is None
+    assert credentials == found_by(first)
+    assert credentials is not found_by(other)
 
 
 def test_no_header_is_no_credentials():
