@@ -23,7 +23,7 @@ $(BIN)/pytest: $(BIN)/gateway
 demo: $(BIN)/gateway  ## a gateway, a sandbox of three providers, and lines to paste
 	@exec $(BIN)/gateway demo
 
-test: $(BIN)/pytest  ## every test; about six minutes on two cores
+test: $(BIN)/pytest  ## every test; about five minutes on two cores
 	$(BIN)/pytest -m "not alone and not deploy and not ui" -n auto --dist loadfile \
 	  || { echo "Once more, alone: neighbours on the same cores are not what they test."; \
 	       $(BIN)/pytest -m "not alone and not deploy and not ui" --last-failed --last-failed-no-failures none; }

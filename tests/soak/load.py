@@ -39,6 +39,8 @@ class Ledger:
     excused: Counter[str] = field(default_factory=Counter)
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=50_000))
     """How long each cached hit took, lately."""
+    lately: deque[str] = field(default_factory=lambda: deque(maxlen=10))
+    """When the last failures were, and after how long."""
 
 
 class Site:
@@ -189,6 +191,11 @@ async def visit(site: Site) -> None:
                 excused = False
             book = site.ledger.excused if excused else site.ledger.failed
             book[f"{act.__name__}: {told}"] += 1
+            if not excused:
+                took = time.monotonic() - begun
+                site.ledger.lately.append(
+                    f"{time.strftime('%H:%M:%S')} {act.__name__}: {told}, {took:.3f} s"
+                )
 
 
 async def _told(site: Site, act: Callable[[Site, Client], Awaitable[None]]) -> str:

@@ -145,11 +145,13 @@ class Soak:
 
     async def _kill_store(self) -> None:
         """Nobody is excused: a store that fails is a miss."""
+        say("the store is killed")
         await asyncio.to_thread(self._store.kill)
         await asyncio.sleep(1)
         await asyncio.to_thread(self._store.start)
 
     async def _hang_store(self) -> None:
+        say("the store hangs")
         self._store.stop()
         await asyncio.sleep(2)
         self._store.go_on()
@@ -173,6 +175,8 @@ class Soak:
         say(
             f"memory grew by {growth / MIB:.1f} MiB from the second quarter to the last"
         )
+        for line in self.site.ledger.lately:
+            say(line)
         gates = {
             "memory grows": growth >= GROWTH,
             **self._left(before, after),
