@@ -38,7 +38,8 @@ build/compiled/gateway: $(BIN)/pytest hatch_build.py $(shell find gateway -name 
 
 compiled: build/compiled/gateway  ## the way of a request compiled (needs a C compiler), and its tests
 	cd build/compiled && PYTHONPATH=$$PWD ../../$(BIN)/pytest -p no:cacheprovider -n auto --dist loadfile \
-	  -m "not alone" tests/admin tests/attacks tests/facts tests/fronts tests/wire tests/workers tests/test_gatekeeper.py
+	  -m "not alone" tests/admin tests/attacks tests/config tests/dialects tests/facts tests/fronts tests/rules \
+	  tests/wire tests/workers tests/test_gatekeeper.py tests/test_generation.py tests/test_values.py
 
 coverage: $(BIN)/pytest  ## rules, gatekeeper and facts: every branch by its own tests
 	@COVERAGE_FILE=$$(mktemp -u) $(BIN)/python -m tests.own_coverage

@@ -1,5 +1,10 @@
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin
 
+import pytest
 import trustme
 
 from gateway.config.compile import (
@@ -30,7 +35,7 @@ from gateway.values import (
     UpstreamTls,
     WireLimits,
 )
-from tests.config.texts import TABLES, loaded, route
+from tests.config.texts import ROUTE, TABLES, loaded, route
 
 FULL = """\
 providers:
@@ -304,3 +309,92 @@ def test_only_claims_that_somebody_asks_for_are_kept(tmp_path):
         loaded(text).config
     )
     assert {"nugu": {"tier", "ext.poc"}} == claim_paths(full(tmp_path))
+
+
+BARE = """\
+limits: {target: 8192, headers: "16384", header_count: "50", connections: 9, body_rate: 0}
+timeouts: {header: 1, body: "2", idle: 3.5, write: 4}
+identity_headers: {subject: "", claims: {X-Tier: tier}, limit: 512}
+providers:
+  main:
+    verify: [jwt]
+    jwt: {discovery: https://i.example, audience: [x], algorithms: [RS256], leeway: 1}
+    scopes: [read]
+    clock_skew: 1
+    token_shape: {prefix: "7", max: 4096}
+upstreams:
+  api:
+    targets: ["http://127.0.0.1"]
+    host: "8080"
+    timeouts: {connect: 1, first_byte: "2", idle: 3}
+    connections: "4"
+    keepalive: 5
+    resolve_interval: 6
+    health: {path: /up, interval: 7, timeout: "8", healthy: "9", status: "200"}
+routes:
+  - id: a
+    match: {path: /a, methods: [GET]}
+    provider: main
+    upstream: api
+    require:
+      scopes: [read]
+      claims: {tier: 1, vip: true}
+      acr: [phr]
+      max_age: 1
+      max_fact_age: "2"
+    cors: {origins: ["*"], max_age: 1.5}
+    timeouts: {idle: 1}
+    body_limit: "1024"
+    body_rate: 1
+    enforce: shadow
+    revocation: strict
+  - id: logout
+    match: {path: /logout}
+    kind: backchannel-logout
+    provider: main
+    logout: {audiences: [app], max_age: 60}
+  - id: about
+    match: {path: /.well-known/oauth-protected-resource, host: api.example}
+    kind: protected-resource
+    resource: {url: "https://api.example", authorization_servers: ["https://i.example"]}
+"""
+"""Numbers as people write them, and as text, which is what the environment gives."""
+
+
+def misfits(value: Any, kind: Any, at: str) -> Iterator[str]:
+    """Say where something is not of the very type that is promised."""
+    plain, parts = get_origin(kind) or kind, get_args(kind)
+    if plain is UnionType:
+        fits = any(not [*misfits(value, each, at)] for each in parts)
+    else:
+        # Compiled, a class tells of a union only that it is a type.
+        fits = type(value) is plain or plain is type
+    if not fits:
+        yield f"{at}: {value!r}"
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            own = getattr(value, field.name)
+            yield from misfits(own, field.type, f"{at}.{field.name}")
+    elif plain in (tuple, frozenset) and parts:
+        every = parts if plain is tuple and ... not in parts else parts[:1] * len(value)
+        for each, its in zip(value, every, strict=True):
+            yield from misfits(each, its, f"{at}[]")
+
+
+@pytest.mark.parametrize("text", [FULL, BARE, TABLES + ROUTE], ids=["full", "bare", ""])
+def test_what_comes_out_is_of_the_very_types_that_are_promised(tmp_path, text):
+    """Compiled, a class takes no list for a tuple; nothing else would tell before."""
+    text = full_text(tmp_path) if text is FULL else text
+    config = loaded(text).config
+    values = (
+        *compile_routes(config),
+        *compile_upstreams(config).values(),
+        compile_limits(config),
+        compile_identity(config),
+    )
+
+    assert [] == [
+        told
+        for value in values
+        for told in misfits(value, type(value), type(value).__name__)
+    ]

@@ -244,6 +244,24 @@ async def test_who_waits_at_the_door_is_let_in_by_the_handful():
     assert taken < len(queue) / 2
 
 
+@pytest.mark.parametrize("secure", [False, True])
+async def test_who_is_cut_before_it_is_looked_at_leaves_nothing(pki, secure):
+    """No place taken, and no socket that stays open with nobody to close it."""
+    async with place(pki=pki if secure else None) as here:
+        await turns()
+        knocking = socket.create_connection(("127.0.0.1", here.port))
+        knocking.setblocking(False)
+        while not len(here.entrance):
+            await turns(1)
+        here.entrance.abort()
+        await until(lambda: not len(here.entrance))
+        rest = await asyncio.get_running_loop().sock_recv(knocking, 1)
+        knocking.close()
+
+    assert b"" == rest
+    assert not here.entrance.refused.total()
+
+
 async def test_the_header_and_a_request_may_come_together(pki):
     """Not one byte of the request is lost."""
     async with place(announcers=BALANCERS) as here:
