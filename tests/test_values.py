@@ -81,6 +81,16 @@ def test_a_value_cannot_be_changed():
         value.token = Secret("T.2")  # type: ignore[misc]
 
 
+def test_what_is_noted_of_a_token_is_of_no_other():
+    """A fingerprint beside the wrong token would find another's facts."""
+    first = Credentials(Secret("T.1"), TokenPlace.HEADER)
+    first.notes["fingerprint"] = b"of T.1"
+    other = dataclasses.replace(first, token=Secret("T.2"))
+
+    assert {} == other.notes
+    assert first == Credentials(Secret("T.1"), TokenPlace.HEADER)
+
+
 @pytest.mark.parametrize(
     ("query", "raw"), [(None, b"/a"), (b"", b"/a?"), (b"b=c", b"/a?b=c")]
 )

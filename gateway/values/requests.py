@@ -86,12 +86,13 @@ class RequestHead:
 class Credentials:
     """A bearer token found in a request. It never prints the token.
 
-    `notes` are of the token: they spare who finds it again its fingerprint.
+    `notes` are of the token, and never of another that takes its place (`replace`):
+    they spare who finds it again its fingerprint.
     """
 
     token: Secret
     place: TokenPlace
-    notes: Notes = field(default_factory=dict, compare=False)
+    notes: Notes = field(default_factory=dict, init=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Credentials(place={self.place.value})"
