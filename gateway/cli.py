@@ -161,6 +161,7 @@ async def _serve(loaded: "Loaded", source: "Source", told: str = "") -> None:
             by_signal=not told,
         )
         server = Server(app, deadlines, reloads=reloads)
+        keep_for_good()
         try:
             await server.start()
         except BaseException:
@@ -168,7 +169,6 @@ async def _serve(loaded: "Loaded", source: "Source", told: str = "") -> None:
             raise
         if told:
             click.echo(told)
-        keep_for_good()
         await server.serve()
     finally:
         access_log.close()

@@ -51,7 +51,7 @@ def uncollected() -> Iterator[None]:
 
 
 def keep_for_good() -> None:
-    """Have the collector never look again at what there is now: it will last.
+    """Have the collector look no more at what there is now, until the next reload.
 
     Else now and then it would look at all of it, which takes some milliseconds, or a
     tenth of a second with ten thousand routes, and nobody is served meanwhile.

@@ -135,9 +135,9 @@ class Service:
         self._may_serve = True
         for mark in marks:
             self._marks.take(MarkRecord(mark))
+        keep_for_good()
         await self._server.open_doors(doors)
         self._opened.set()
-        keep_for_good()
 
     async def respond(self, question: Question) -> object:
         """Do what is asked of a worker at work."""
