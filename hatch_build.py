@@ -54,6 +54,8 @@ COMPILED = (
     "wire/message.py",
     "wire/pool.py",
     "wire/relay.py",
+    "wire/request_body.py",
+    "wire/request_heads.py",
     "wire/targets.py",
     "wire/upstream.py",
 )

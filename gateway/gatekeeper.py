@@ -13,7 +13,12 @@ from typing import Final
 from gateway.errors import ProviderUnavailable, StoreUnavailable, TooManyUnknown
 from gateway.ports import Clock, FactsSource, Revocations, Sight
 from gateway.rules.cors import preflight, requested_method
-from gateway.rules.credentials import find_credentials, misfit, named_device
+from gateway.rules.credentials import (
+    find_credentials,
+    misfit,
+    named_device,
+    names_several,
+)
 from gateway.rules.policy import (
     Case,
     admit_open,
@@ -251,15 +256,24 @@ class ShadowingGatekeeper(Gatekeeper):
     def decide(self, head: RequestHead) -> Decision | Answer | Pending:
         """Decide from memory, and let through whom such a route would refuse."""
         decision = super().decide(head)
-        if not isinstance(decision, Denial):
+        if isinstance(decision, Answer):
             return decision
         route = decision.route
         if route is None or not route.shadow:
             return decision
-        found = find_credentials(head, route)
-        return self.enforced(
-            decision, found if isinstance(found, Credentials) else None
-        )
+        if isinstance(decision, Denial):
+            found = find_credentials(head, route)
+            credentials = found if isinstance(found, Credentials) else None
+            decision = self.enforced(decision, credentials)
+        if (
+            route.pass_token
+            and not isinstance(decision, Denial)
+            and names_several(head)
+        ):
+            # Tokens pass as they came: the upstream might take one that was not judged,
+            # for which another was let in, or that was revoked.
+            return deny(route, Reason.MALFORMED_REQUEST)
+        return decision
 
     def enforced(self, decision: Decision, credentials: Credentials | None) -> Decision:
         """Give what is done about a decision: a refusal in shadow is leave, marked."""

@@ -698,6 +698,13 @@ class ShadowGate(Gate):
             [
                 api(require=needs, shadow=True),
                 api(id="full", path="/full", require=needs),
+                api(
+                    id="passing",
+                    path="/passing",
+                    token_from=frozenset(TokenPlace),
+                    shadow=True,
+                    pass_token=True,
+                ),
             ],
         )
         self.keeper = ShadowingGatekeeper(
@@ -780,6 +787,33 @@ async def test_in_shadow_no_other_reason_hides_that_a_token_was_revoked(clock, f
     assert isinstance(late, Denial)
     assert Reason.REVOKED == late.reason
     assert Reason.REVOKED == gate.refusal(request()).reason
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        ((BEARER, BEARER), b""),
+        ((BEARER,), b"?access_token=T.2"),
+        ((), b"?access_token=T.1&access_token=T.2"),
+        # Judged, but an upstream might prefer the other.
+        (((b"authorization", b"Basic YTpi"),), b"?access_token=T.1"),
+    ],
+)
+@pytest.mark.parametrize("remembers", [True, False])
+def test_in_shadow_two_tokens_never_pass_at_once(clock, headers, query, remembers):
+    """Where they pass as they came; where none does, there is nothing to choose from."""
+    gate = ShadowGate(clock)
+    gate.facts.remembered = gate.known() if remembers else None
+    refused = gate.refusal(head("GET", b"/passing" + query, *headers))
+    lone = gate.keeper.decide(head("GET", b"/passing", BEARER))
+    without = gate.keeper.decide(head("GET", b"/song" + query, *headers))
+
+    assert ("passing", Reason.MALFORMED_REQUEST) == (
+        refused.route and refused.route.id,
+        refused.reason,
+    )
+    assert isinstance(lone, Permit if remembers else Pending)
+    assert isinstance(without, Permit)
 
 
 async def test_the_routes_beside_it_enforce(clock):

@@ -35,7 +35,7 @@ LINES = 460
 
 LONG = {
     "gateway/ports.py": "promises only, each read by itself; most of it is docstrings",
-    "gateway/wire/downstream.py": "one state machine: the client's half of HTTP/1.1",
+    "gateway/wire/downstream.py": "one state machine: the turns, answers and endings of a client",
 }
 """Files that are longer, and why."""
 

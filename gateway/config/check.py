@@ -16,9 +16,10 @@ from gateway.config.case import Case
 from gateway.config.decisions import price
 from gateway.config.model import Config, Provider, Require, Route
 from gateway.config.registry import Registry
-from gateway.config.report import KeyPath, Report
+from gateway.config.report import KeyPath, Report, describe
 from gateway.config.revocation import Enforcement, Strictness
 from gateway.rules import routing
+from gateway.rules.headers import fold
 from gateway.rules.oauth_forms import METHODS
 from gateway.rules.target import parse_target
 from gateway.values import Access, RouteKind, TokenPlace
@@ -70,6 +71,8 @@ _ANSWERED_HERE: Final = frozenset(
     {RouteKind.BACKCHANNEL_LOGOUT, RouteKind.PROTECTED_RESOURCE}
 )
 
+_IDENTITY: Final = ("subject", "client", "scopes", "provider", "device")
+
 _HELD: Final = frozenset(
     {RouteKind.OAUTH_TOKEN, RouteKind.OAUTH_REVOKE, RouteKind.BACKCHANNEL_LOGOUT}
 )
@@ -86,6 +89,7 @@ def check(
     _grpc(case)
     _tracing(case)
     _workers(case)
+    _identity(case)
     for name, provider in config.providers.items():
         _provider(case, ("providers", name), provider)
         _learning(case, name, provider)
@@ -179,6 +183,29 @@ def _workers(case: Case) -> None:
             ("workers",),
             "expected 1, or host:port in listen.proxy, which can be shared",
         )
+
+
+def _identity(case: Case) -> None:
+    """Refuse two headers of one name, as those read names who take `_` for `-`."""
+    names = case.config.identity_headers
+    # Who configured a name is told about it, not the one that has it by default.
+    fields = sorted(_IDENTITY, key=names.model_fields_set.__contains__)
+    named: dict[KeyPath, str] = {(field,): getattr(names, field) for field in fields}
+    named |= {("claims", name): name for name in names.claims}
+    first: dict[bytes, tuple[KeyPath, str]] = {}
+    for key, name in named.items():
+        path = ("identity_headers", *key)
+        # A key comes from nowhere but the file.
+        shown = describe(name) if len(key) > 1 else case.report.found(path, name)
+        ours = (path, shown)
+        theirs = first.setdefault(fold(name.lower().encode()), ours)
+        if name and theirs != ours:
+            other = ".".join(map(str, theirs[0]))
+            case.report.problem(
+                path,
+                f"expected another header than {other} names: "
+                f"{shown} and {theirs[1]} are one to many servers",
+            )
 
 
 # ------------------------------------------------------------------------ providers

@@ -23,6 +23,7 @@ Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
 _DEEPEST: Final = 32
 _WORDS: Final = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_CONTROLS: Final = "expected YAML: text without control characters"
 _TEXT_KEY: Final = "expected text as a key, without references"
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})\.[0-9]{1,17}")
 
@@ -41,9 +42,13 @@ def read(text: str, file: str, sources: Sources, report: Report) -> Value:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         report.break_off(Mark(file, line), f"expected YAML: {error.problem}")
-    except (yaml.YAMLError, UnicodeError):
-        problem = "expected YAML: text without control characters"
-        report.break_off(Mark(file, 0), problem)
+    except yaml.reader.ReaderError as error:
+        # It counts bytes.
+        line = text.encode().count(b"\n", 0, error.position) + 1
+        report.break_off(Mark(file, line), _CONTROLS)
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        report.break_off(Mark(file, line), _CONTROLS)
     return None
 
 

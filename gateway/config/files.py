@@ -28,7 +28,8 @@ def read_files(source: Path | str, environ: Mapping[str, str], report: Report) -
     for number, pattern in enumerate(patterns):
         for file in _matching(pattern, number, directory(source), report):
             inner = Report()
-            included = _routes(_read(file, environ, inner), inner)
+            named = report.mark(("include", number))
+            included = _routes(_read(file, environ, inner, named), inner)
             report.adopt(inner, len(joined))
             joined += included
     return {**given, "routes": joined} if patterns else given
@@ -39,16 +40,30 @@ def directory(source: Path | str) -> Path:
     return source.parent if isinstance(source, Path) else Path()
 
 
-def _read(source: Path | str, environ: Mapping[str, str], report: Report) -> Value:
+def _read(
+    source: Path | str,
+    environ: Mapping[str, str],
+    report: Report,
+    named: Mark | None = None,
+) -> Value:
+    """Read a file or a text. `named` is where another file names this one."""
     name, sources = TEXT_NAME, Sources(environ, directory(source))
     if isinstance(source, Path):
         name = str(source)
         report.traces.file(source)
         try:
             source = source.read_text("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             report.begin(name)
-            report.break_off(Mark(name, 0), f"cannot be read: {why(error)}")
+            text = "cannot be read"
+            if named is not None:
+                text = f"expected a file that can be read, found {name}"
+            report.break_off(named or Mark(name, 0), f"{text}: {why(error)}")
+            return None
+        except UnicodeDecodeError as error:
+            report.begin(name)
+            line = error.object.count(b"\n", 0, error.start) + 1
+            report.break_off(Mark(name, line), "expected UTF-8 text")
             return None
     return read(source, name, sources, report)
 

@@ -42,6 +42,7 @@ _BEARER_ATTEMPT: Final = re.compile(
 )
 _SEPARATORS: Final = re.compile(rb"[ ,]")
 _REDACTABLE: Final = re.compile(rb"(?<=[?&;#])([^=&;#?]*)=[^&;#]*")
+_PARAMETERS: Final = re.compile(rb"[&;]")
 _NAME_END: Final = re.compile(rb"[\[\0]")
 _PHP_NAMES: Final = bytes.maketrans(b". ", b"__")
 
@@ -146,6 +147,19 @@ def _find_in_query(
     return Credentials(Secret(token.decode()), _QUERY)
 
 
+def names_several(head: RequestHead) -> bool:
+    """Tell whether more than one place says who asks, in whatever words and spelling.
+
+    Where all of them went upstream, that would choose, and not as we did.
+    """
+    places = len(head.values(b"authorization"))
+    query = head.target.query
+    if query and _might_hold_token(query):
+        for parameter in _PARAMETERS.split(query):
+            places += _folds_to_token(parameter.partition(b"=")[0])
+    return places > 1
+
+
 # ---------------------------------------------------------- the query parameter
 
 
@@ -162,18 +176,23 @@ def misfit(token: str, shape: TokenShape) -> Reason | None:
 def remove_query_token(query: bytes | None) -> bytes | None:
     """Take every `access_token` out of a query; all other bytes stay as they are.
 
+    So are spellings that only some servers take for it, which get here in shadow alone.
     None where nothing is left: `?access_token=T` alone leaves no `?`.
     """
     if not query or not _might_hold_token(query):
         return query
-    kept = [pair for pair in query.split(b"&") if not _is_token(pair)]
+    kept = [
+        pair
+        for pair in query.split(b"&")
+        if not _is_token(pair) and not _resembles_token(pair)
+    ]
     return b"&".join(kept) if kept else None
 
 
 def upstream_target(target: Target, permit: Permit) -> bytes:
     """Give the target to ask the upstream for: rewritten, without a query token.
 
-    A route in shadow passes all tokens as they came, or none, whether judged or not.
+    A route in shadow passes a token as it came, or none, whether judged or not.
     """
     credentials, route = permit.credentials, permit.route
     judged = credentials is not None and credentials.place is _QUERY

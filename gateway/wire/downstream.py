@@ -20,25 +20,18 @@ import struct
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from gateway.errors import MessageError
 from gateway.values import Notes, Reason, WireLimits
-from gateway.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
+from gateway.wire.chunked import LAST_CHUNK, encode_chunk
 from gateway.wire.deadlines import NEVER, Deadlines
-from gateway.wire.heads import CHUNKED, ParsedHead
-from gateway.wire.message import read_request_head, read_request_line
+from gateway.wire.heads import ParsedHead
+from gateway.wire.request_body import RequestBody, RequestSink
+from gateway.wire.request_heads import BLANK, RequestHeads
 
 PIPELINE_LIMIT: Final = 64 * 1024
 """Bytes held of requests that must wait their turn."""
 
-REPEATED_LIMIT: Final = 4 * 1024
-"""Bytes of header lines that are remembered, in case the next request repeats them."""
-
 HEADS_A_TURN: Final = 16
 """Requests of one client handled before others have their turn."""
-
-_SLICE: Final = 16 * 1024
-_CHUNKS_A_TURN: Final = 256
-"""A chunked body in crumbs is read by slices, with a turn for others between them."""
 
 _LINGER: Final = 2.0
 """Seconds to let a client that still sends read our last answer (RFC 9112 §9.6)."""
@@ -48,40 +41,6 @@ _LINGER_LIMIT: Final = 1024 * 1024
 _RESET: Final = struct.pack("ii", 1, 0)
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class RequestSink(Protocol):
-    """Who takes a request's body, and cares for the client's pace and presence."""
-
-    def request_body(self, data: bytes) -> None:
-        """Take decoded body bytes, or a tunnel's."""
-        ...
-
-    def request_end(self) -> None:
-        """Take note of the body's certain end."""
-        ...
-
-    def request_failed(self, reason: Reason) -> None:
-        """Take note that the body cannot be had: broken, too large, too slow.
-
-        The front answers if it still can, else aborts.
-        """
-        ...
-
-    def client_gone(self) -> None:
-        """Take note that nobody listens any more.
-
-        In a tunnel `request_end` tells that the client sends no more, but listens.
-        """
-        ...
-
-    def pause_response(self) -> None:
-        """Write no more for now."""
-        ...
-
-    def resume_response(self) -> None:
-        """Go on writing."""
-        ...
 
 
 class Front(Protocol):
@@ -134,9 +93,7 @@ class Downstream:
         self._transport: asyncio.Transport | None = None
         self._state = _HEAD
         self._buffer = b""
-        self._last: ParsedHead | None = None
-        self._last_line = b""
-        self._last_lines = b""
+        self._heads = RequestHeads(limits)
         self._out: list[bytes] | None = None
         self._pumping = False
         self._resting: asyncio.TimerHandle | None = None
@@ -146,13 +103,9 @@ class Downstream:
         self._body_paused = False
         self._sink: RequestSink | None = None
         self._head: ParsedHead | None = None
-        self._body_left = 0
-        self._body_limit = 0
-        self._body_wanted = False
-        self._body_due = NEVER
-        self._seconds_a_byte = 0.0
+        self._body: RequestBody | None = None
+        self._body_unread = False
         self._paused_at = 0.0
-        self._decoder: ChunkedDecoder | None = None
         self._chunk_response = False
         self._begun = False
         self._close_after = False
@@ -182,7 +135,7 @@ class Downstream:
 
     def forget_lines(self) -> None:
         """Read the next head afresh, without what was noted of those before."""
-        self._last = None
+        self._heads.forget_lines()
         self.memory = {}
 
     # ------------------------------------------------------------ the network
@@ -239,7 +192,7 @@ class Downstream:
             self._pump()
             self._read_on()
         elif self._sink is not None:
-            if self._body_wanted and self._body_left and not self._body_paused:
+            if self._body is not None and not self._body_paused:
                 self.deadline = self._deadlines.time() + self._limits.body_timeout
             self._sink.resume_response()
 
@@ -263,17 +216,21 @@ class Downstream:
         """Take bytes: of a head, a body, a tunnel, or of requests still to come."""
         state = self._state
         if state is _HEAD:
-            if self._take_repeated(data):
-                return
             if self._write_paused or self._resting is not None:
                 # A client that does not read its answers is not asked for more.
                 self._hold(data)
-            else:
-                self._buffer = self._buffer + data if self._buffer else data
-                self._pump()
+                return
+            head = None if self._buffer else self._heads.repeated(data)
+            if head is not None:
+                self.bodiless = head.method == "HEAD"
+                self._begin(head)
+                return
+            self._buffer = self._buffer + data if self._buffer else data
+            self._pump()
         elif state is _BUSY:
-            if self._body_wanted and self._body_left and self._resting is None:
-                self._read_body(data)
+            body = self._body
+            if body is not None and self._resting is None:
+                self._read_body(body, data)
             else:
                 self._hold(data)
         elif state is _State.TUNNEL:
@@ -306,36 +263,6 @@ class Downstream:
                 break
         self._pumping = False
 
-    def _take_repeated(self, data: bytes) -> bool:
-        """Handle the request that is just this read, with header lines as the last.
-
-        Anything else, however slightly, goes the way of `_pump`: False.
-        """
-        last = self._last
-        if (
-            last is None
-            or self._buffer
-            or self._write_paused
-            or self._resting is not None
-            or not data.endswith(self._last_lines)
-        ):
-            return False
-        line = data[: -len(self._last_lines)]
-        if line == self._last_line:
-            head: ParsedHead | None = last
-        elif len(line) > self._limits.target_bytes:
-            return False
-        else:
-            head = read_request_line(line, last)
-        if head is None:
-            return False
-        self._last, self._last_line = head, line
-        self.bodiless = head.method == "HEAD"
-        if not self.head_at:
-            self.head_at = self._deadlines.time()
-        self._begin(head)
-        return True
-
     def _rest(self) -> None:
         """Let others have their turn, then go on with what is held."""
         if self._transport is None:
@@ -349,78 +276,35 @@ class Downstream:
         self._resting = None
         if self._state is _HEAD:
             self._pump()
-        elif self._state is _BUSY and self._body_wanted and self._body_left:
-            data, self._buffer = self._buffer, b""
-            if data:
-                self._read_body(data)
+        elif self._state is _BUSY and self._body is not None:
+            self._read_held(self._body)
         self._read_on()
 
     def _take_head(self) -> bool:
         """Take one head off the buffer and have it handled; False: not there yet."""
         data = self._buffer
-        # RFC 9112 §2.2: an empty line before the request line is to be ignored.
-        start = 2 if data.startswith(b"\r\n") else 0
         # RFC 9110 §9.3.2: the answer to HEAD has no body, a refusal's neither.
-        self.bodiless = data.startswith(b"HEAD ", start)
-        end = data.find(b"\r\n\r\n", start) + 4
-        if end < 4:
-            return self._incomplete(data, start)
-        head = self._read_head(data, start, end)
+        self.bodiless = data.startswith((b"HEAD ", b"\r\nHEAD "))
+        head = self._heads.read(data)
+        if head is None:
+            if not self.head_at and data not in BLANK:
+                self.head_at = self._deadlines.time()
+                self.deadline = self.head_at + self._limits.header_timeout
+            return False
         if isinstance(head, Reason):
             self._refuse(head)
             return False
-        self._buffer = data[end:]
-        if not self.head_at:
-            self.head_at = self._deadlines.time()
+        self._buffer = self._heads.rest
         self._begin(head)
         return True
 
-    def _read_head(self, data: bytes, start: int, end: int) -> ParsedHead | Reason:
-        oversize = self._oversize(data, start, end)
-        if oversize is not None:
-            return oversize
-        head = read_request_head(data[start:end], count_limit=self._limits.header_count)
-        line_end = data.find(b"\r\n", start)
-        if isinstance(head, ParsedHead) and end - line_end <= REPEATED_LIMIT:
-            self._last = head
-            self._last_line = data[start:line_end]
-            self._last_lines = data[line_end:end]
-        else:
-            self._last = None
-        return head
-
-    def _incomplete(self, data: bytes, start: int) -> bool:
-        """Wait for the rest of a head, unless it can only become a bad one."""
-        if data in (b"\r", b"\r\n"):
-            return False
+    def _begin(self, head: ParsedHead) -> None:
         if not self.head_at:
             self.head_at = self._deadlines.time()
-            self.deadline = self.head_at + self._limits.header_timeout
-        oversize = self._oversize(data, start, len(data))
-        if oversize is not None:
-            self._refuse(oversize)
-        elif data.count(b"\n") != data.count(b"\r\n") or not _may_be_a_request(
-            data[start : start + 16]
-        ):
-            self._refuse(Reason.BAD_MESSAGE)
-        return False
-
-    def _oversize(self, data: bytes, start: int, end: int) -> Reason | None:
-        line_end = data.find(b"\r\n", start, end)
-        line = (line_end if line_end >= 0 else end) - start
-        # The request line has a method and a version beside the target.
-        if line > self._limits.target_bytes + 64:
-            return Reason.TARGET_TOO_LONG
-        if end - start - line > self._limits.header_bytes:
-            return Reason.HEADERS_TOO_LARGE
-        return None
-
-    def _begin(self, head: ParsedHead) -> None:
         self._state = _BUSY
         self._head = head
-        self._body_left = head.body
-        self._decoder = None
-        self._body_wanted = False
+        self._body = None
+        self._body_unread = head.body != 0
         self._begun = False
         self._close_after = head.close or self.closing
         self.sent = 0
@@ -440,72 +324,55 @@ class Downstream:
         for those in which nothing was read. A client that waits for it hears
         `100 Continue` first (RFC 9110 §10.1.1).
         """
-        self._body_limit = limit
-        self._seconds_a_byte = 1 / rate if rate else 0.0
         head = self._head
         if head is None or not head.body:
             return
-        self._body_wanted = True
-        if head.body == CHUNKED:
-            self._decoder = ChunkedDecoder()
         if head.expects and not self._buffer and self._transport is not None:
             self._transport.write(_CONTINUE)
         self.deadline = self._deadlines.time() + self._limits.body_timeout
-        self._body_due = self.deadline if rate else NEVER
-        data, self._buffer = self._buffer, b""
-        if data:
-            self._read_body(data)
+        self._body = RequestBody(
+            head.body, limit=limit, rate=rate, free_until=self.deadline
+        )
+        self._read_held(self._body)
         self._read_on()
 
-    def _read_body(self, data: bytes) -> None:
+    def _read_held(self, body: RequestBody) -> None:
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._read_body(body, data)
+
+    def _read_body(self, body: RequestBody, data: bytes) -> None:
         sink = self._sink
         if sink is None:
             return
         now = self._deadlines.time()
-        if now > self._body_due + self.received * self._seconds_a_byte:
+        if body.is_late(now):
             self._body_broken(sink, Reason.REQUEST_TIMEOUT)
             return
         if not self._body_paused and not self._write_paused:
             self.deadline = now + self._limits.body_timeout
-        if self._decoder is not None:
-            self._read_chunks(self._decoder, sink, data)
-            return
-        self._buffer = data[self._body_left :]
-        data = data[: self._body_left]
-        self._body_left -= len(data)
-        self.received += len(data)
-        sink.request_body(data)
-        if self._body_left == 0:
-            self._body_ended(sink)
-
-    def _read_chunks(
-        self, decoder: ChunkedDecoder, sink: RequestSink, data: bytes
-    ) -> None:
-        for at in range(0, len(data), _SLICE):
-            try:
-                pieces = decoder.feed(data[at : at + _SLICE])
-            except MessageError:
-                self._body_broken(sink, Reason.BAD_MESSAGE)
+        while data:
+            payload = body.take(data)
+            self.received = body.received
+            if not isinstance(payload, bytes):
+                self._body_broken(sink, payload)
                 return
-            payload = b"".join(pieces)
-            self.received += len(payload)
-            if self._body_limit and self.received > self._body_limit:
-                self._body_broken(sink, Reason.BODY_TOO_LARGE)
+            if body.ended:
+                self._body_ended(sink, payload, body.rest)
                 return
             if payload:
                 sink.request_body(payload)
-            rest = data[at + _SLICE :]
-            if decoder.done:
-                self._buffer = decoder.rest + rest
-                self._body_left = 0
-                self._body_ended(sink)
-                return
-            if rest and len(pieces) > _CHUNKS_A_TURN:
-                self._buffer = rest
+            data = body.rest
+            if data and body.crumbled:
+                self._buffer = data
                 self._rest()
                 return
 
-    def _body_ended(self, sink: RequestSink) -> None:
+    def _body_ended(self, sink: RequestSink, last: bytes, rest: bytes) -> None:
+        self._buffer = rest
+        self._body, self._body_unread = None, False
+        if last:
+            sink.request_body(last)
         if not self._write_paused:
             self.deadline = NEVER
         sink.request_end()
@@ -513,7 +380,7 @@ class Downstream:
     def _body_broken(self, sink: RequestSink, reason: Reason) -> None:
         # Where this message ends is not known: nothing after it is believed.
         self._close_after = True
-        self._body_left = 0
+        self._body, self._body_unread = None, False
         sink.request_failed(reason)
 
     def _hold(self, data: bytes) -> None:
@@ -545,12 +412,11 @@ class Downstream:
         """Read on."""
         if self._transport is not None:
             now = self._deadlines.time()
-            if self._body_paused:
-                # Not the client's fault, so not his time.
-                self._body_due += now - self._paused_at
+            if self._body_paused and self._body is not None:
+                self._body.excuse(now - self._paused_at)
             self._body_paused = False
             self._read_on()
-            if self._body_left and not self._write_paused:
+            if self._body_unread and not self._write_paused:
                 self.deadline = now + self._limits.body_timeout
 
     # ---------------------------------------------------------------- writing
@@ -579,7 +445,7 @@ class Downstream:
 
     def _last_framing(self) -> bytes:
         # RFC 9112 §9.3: a body we have not read would be taken for a request.
-        if self._body_left or self.closing:
+        if self._body_unread or self.closing:
             self._close_after = True
         return b"connection: close\r\n" if self._close_after else b""
 
@@ -621,7 +487,7 @@ class Downstream:
         if self._transport is None:
             return
         # `closing` again: a drain may have begun after this answer did.
-        if self._close_after or self._body_left or self.closing:
+        if self._close_after or self._body_unread or self.closing:
             self._linger()
             return
         self._state = _HEAD
@@ -713,7 +579,7 @@ class Downstream:
         self._state = _BUSY
         self._head = None
         self._buffer = b""
-        self._body_left = 0
+        self._body, self._body_unread = None, False
         self._close_after = True
         self._begun = False
         self.sent = 0
@@ -730,7 +596,7 @@ class Downstream:
             return
         # TLS has no half-close: its client is only read out, and only if it sends.
         halves = self._transport.can_write_eof()
-        if self._half_closed or not (halves or self._body_left):
+        if self._half_closed or not (halves or self._body_unread):
             self._shut()
             return
         self._state = _State.LINGER
@@ -775,9 +641,3 @@ class Downstream:
                 # What comes on top is no sign that the client stopped reading.
                 self._unwritten += len(data)
             self._transport.write(data)
-
-
-def _may_be_a_request(start: bytes) -> bool:
-    """Tell whether bytes could begin a request line: an upper-case method."""
-    method = start.partition(b" ")[0]
-    return method.replace(b"-", b"").isalpha() and method.isascii()

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -308,23 +309,23 @@ def _ledger_of(config: Config) -> bytes:
 
 async def look_after(loaded: Loaded, source: Source) -> None:
     """Run workers until a signal comes; raises what keeps them from a start."""
-    log = configure(loaded.config.log.level, sys.stderr, SystemClock(), worker=0)
-    asyncio.get_running_loop().set_exception_handler(log.loop_failure)
-    for warning in loaded.warnings:
-        log.warning("configuration", text=warning)
-    parent = Parent(loaded, log=log, command=command(), pace=Pace())
     clock = SystemClock()
-    counts = ReloadMetrics(clock.now())
-    parent.show(counts)
-    parent.reloads = Reloads(source, parent, log=log, clock=clock, counts=counts)
-    try:
-        await parent.start()
-        await parent.serve()
-    except BaseException:
-        await parent.close()
-        raise
-    finally:
-        log.close()
+    with closing(
+        configure(loaded.config.log.level, sys.stderr, clock, worker=0)
+    ) as log:
+        asyncio.get_running_loop().set_exception_handler(log.loop_failure)
+        for warning in loaded.warnings:
+            log.warning("configuration", text=warning)
+        parent = Parent(loaded, log=log, command=command(), pace=Pace())
+        counts = ReloadMetrics(clock.now())
+        parent.show(counts)
+        parent.reloads = Reloads(source, parent, log=log, clock=clock, counts=counts)
+        try:
+            await parent.start()
+            await parent.serve()
+        except BaseException:
+            await parent.close()
+            raise
 
 
 def command() -> tuple[str, ...]:

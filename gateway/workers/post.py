@@ -143,7 +143,7 @@ class Post:
 
     async def _serve_once(self) -> float:
         """Spawn a worker and see it through; tell how many seconds it served."""
-        clock, begun = self._house.clock, None
+        clock, begun, failed = self._house.clock, None, None
         self._settled.clear()
         if any(door.fileno() < 0 for door in self._doors.values()):
             self._doors = self._house.bind()
@@ -153,7 +153,7 @@ class Post:
             begun = clock.monotonic()
             await self._look_after(link, listening)
         except GatewayError as error:
-            self._could_not(error)
+            failed = error
         finally:
             self.serving, self.link, self.conditions = False, None, {}
             self._settled.clear()
@@ -162,6 +162,10 @@ class Post:
             await listening
             self._house.left(self.last)
             self.last = []
+        if failed is not None:
+            # Told now that it is gone: who hears of the first kills what is left, and
+            # it may have had a last word for its log.
+            self._could_not(failed)
         return 0.0 if begun is None else max(clock.monotonic() - begun, 1e-3)
 
     def _could_not(self, error: GatewayError) -> None:

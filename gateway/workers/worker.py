@@ -61,6 +61,7 @@ class Worker:
         self._link = Link(end, self._respond)
         self._doors = doors
         self._number = number
+        self._logs = contextlib.ExitStack()
         self._service: Service | None = None
 
     def __repr__(self) -> str:
@@ -68,16 +69,17 @@ class Worker:
 
     async def live(self) -> None:
         """Do what the parent asks until it says or shows that this is the end."""
-        await self._link.open()
-        await self._link.listen()
-        if self._service is not None:
-            await self._service.leave()
-        for door in self._doors.values():
-            door.close()
+        with self._logs:
+            await self._link.open()
+            await self._link.listen()
+            if self._service is not None:
+                await self._service.leave()
+            for door in self._doors.values():
+                door.close()
 
     async def _respond(self, question: Question) -> object:
         if isinstance(question, Build):
-            self._service = Service(question, self._number, self._spread)
+            self._service = Service(question, self._number, self._spread, self._logs)
             return None
         if self._service is None:
             raise GatewayError("expected a configuration first")
@@ -94,16 +96,24 @@ class Worker:
 
 
 class Service:
-    """Everything that serves a configuration, once the parent has told it."""
+    """Everything that serves a configuration, once the parent has told it.
 
-    def __init__(self, build: Build, number: int, spread: Spread) -> None:
+    `logs` closes what it writes to, also where it could not be built: that it crashed
+    is told after that, and must be written before the process is gone.
+    """
+
+    def __init__(
+        self, build: Build, number: int, spread: Spread, logs: contextlib.ExitStack
+    ) -> None:
         loaded = load_again(build.document, Path(build.base), registry())
         loop = asyncio.get_running_loop()
         deadlines = Deadlines(loop)
         self._log = configure(
             loaded.config.log.level, sys.stderr, SystemClock(), worker=number
         )
-        self._access = AccessLog(sys.stdout, worker=number)
+        logs.callback(self._log.close)
+        access_log = AccessLog(sys.stdout, worker=number)
+        logs.callback(access_log.close)
         loop.set_exception_handler(self._log.loop_failure)
 
         def make_marks(**settings: Any) -> Marks:
@@ -116,7 +126,7 @@ class Service:
             loaded,
             deadlines=deadlines,
             log=self._log,
-            access_log=self._access,
+            access_log=access_log,
             make_marks=make_marks,
         )
         self._server = Server(self._app, deadlines)
@@ -230,8 +240,6 @@ class Service:
         if self._ending is None:
             self._log.warning("parent_lost")
         await self.end()
-        self._access.close()
-        self._log.close()
 
     async def _end(self) -> None:
         await self._server.drain()

@@ -112,6 +112,54 @@ def test_a_listener_says_what_it_needs_to_be_installed():
     ] == [line.partition(": ")[2] for line in caught.value.problems]
 
 
+@pytest.mark.parametrize(
+    ("names", "key", "other", "found"),
+    [
+        (
+            "claims: {X-Auth-Sub: sub, x-auth-sub: sub}",
+            "claims.x-auth-sub",
+            "claims.X-Auth-Sub",
+            '"x-auth-sub" and "X-Auth-Sub"',
+        ),
+        ("client: X.Who, device: X-Who", "device", "client", '"X-Who" and "X.Who"'),
+        (
+            "subject: x-auth-device",
+            "subject",
+            "device",
+            '"x-auth-device" and "X-Auth-Device"',
+        ),
+        (
+            "claims: {X-Auth-Subject: sub}",
+            "claims.X-Auth-Subject",
+            "subject",
+            '"X-Auth-Subject" and "X-Auth-Subject"',
+        ),
+    ],
+)
+def test_an_identity_header_has_a_name_of_its_own(names, key, other, found):
+    """Case tells no two apart, nor do signs where CGI's heirs read them."""
+    place, parent = f"identity_headers.{key}", f"identity_headers.{other}"
+
+    [problem] = told(f"identity_headers: {{{names}}}")
+    expected = f"expected another header than {parent} names"
+    assert f"{place}: {expected}: {found} are one to many servers" == problem
+
+
+def test_a_clash_of_identity_headers_shows_nothing_from_outside():
+    """Not what `${env:…}` gave; a header's own name stands in the file."""
+    text = "identity_headers: {subject: '${env:N}', claims: {X-A: '${env:C}'}}"
+    [problem] = told(text, {"N": "x-a", "C": "c"})
+
+    assert problem.endswith('"X-A" and the value of ${env:N} are one to many servers')
+
+
+def test_identity_headers_without_a_name_are_not_the_same():
+    """They are left out, all of them."""
+    names = "subject: '', client: '', claims: {X-A: a, X-B: b}"
+
+    assert [] == told(f"identity_headers: {{{names}}}")
+
+
 # ------------------------------------------------------------------------ providers
 
 

@@ -96,8 +96,8 @@ def test_an_empty_file_is_nothing(text):
         ("a: 1\n---\nb: 2\n", "f:2: expected one document, found another"),
         ("a: b: c\n", "f:1: expected YAML: mapping values are not allowed"),
         ("a: [1\n", "f:2: expected YAML: did not find expected ',' or ']'"),
-        ("a: \x01\n", "f: expected YAML: text without control characters"),
-        ("a: \ud800\n", "f: expected YAML: text without control characters"),
+        ("a: é\nb: \x01\n", "f:2: expected YAML: text without control characters"),
+        ("a: é\nb: \ud800\n", "f:2: expected YAML: text without control characters"),
     ],
 )
 def test_what_is_no_sober_yaml_is_refused(text, problem):

@@ -120,21 +120,48 @@ def test_a_value_that_is_no_mapping_is_left_to_the_model():
     assert 5 == reading("5")[0]
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [(None, "No such file or directory"), (b"\xff", "it is not UTF")],
-)
-def test_a_file_that_cannot_be_read_is_a_problem(tmp_path, content, why):
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path):
     """It is named."""
     file = tmp_path / "a.yaml"
-    if content is not None:
-        file.write_bytes(content)
 
     found, report = reading(file)
 
     assert found is None
-    [problem] = report.error().problems
-    assert problem.startswith(f"{file}: cannot be read: {why}")
+    assert [f"{file}: cannot be read: No such file or directory"] == (
+        report.error().problems
+    )
+
+
+def test_an_included_file_that_cannot_be_read_is_a_problem_of_who_names_it(main):
+    """There it is mended: a folder stands for no files, and a glob takes all."""
+    folder = main.parent / "routes.d"
+    (folder / "inner").mkdir()
+    (folder / "z").write_text("routes: [{id: z}]")
+    main.write_text(f"routes: []\ninclude: [routes.d/*,\n  {folder}]\n")
+
+    whole, report = reading(main)
+
+    assert [
+        f"{main}:{place}: expected a file that can be read, found {found}: Is a directory"
+        for place, found in (
+            ("2: include[0]", folder / "inner"),
+            ("3: include[1]", folder),
+        )
+    ] == report.error().problems
+    assert isinstance(whole, dict)
+    assert [{"id": "z"}] == whole["routes"]
+
+
+def test_what_is_no_utf_8_is_a_problem_of_its_line(main):
+    """An editor's other encoding is found by the first letter that shows it."""
+    included = main.parent / "routes.d" / "a.yaml"
+    for file in main, included:
+        file.write_bytes(b"\xef\xbb\xbfinclude: [routes.d/*]\nsecret: \xff\n")
+
+    assert reading(main)[0] is None
+    assert [f"{main}:2: expected UTF-8 text"] == reading(main)[1].error().problems
+    main.write_text("include: [routes.d/*]")
+    assert [f"{included}:2: expected UTF-8 text"] == reading(main)[1].error().problems
 
 
 def test_a_byte_order_mark_is_no_content(tmp_path):

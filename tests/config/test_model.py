@@ -150,6 +150,8 @@ SLIPS = [
     ("upstreams: {u: {targets: ['http://a'], ca_file: no}}", "upstreams.u.ca_file"),
     ("identity_headers: {subject: X_Subject}", "identity_headers.subject"),
     ("identity_headers: {claims: {Host: sub}}", "identity_headers.claims.Host"),
+    ("identity_headers: {device: X-Auth-Stale}", "identity_headers.device"),
+    ("identity_headers: {client: X.Request.Id}", "identity_headers.client"),
     ("identity_headers: {claims: {X-Name: a..b}}", "identity_headers.claims.X-Name"),
     (route("methods: [GET]"), "routes[0].methods"),
     (route("kind: oauth"), "routes[0].kind"),

@@ -645,9 +645,12 @@ def test_the_rules_are_those_that_were_tested(helm):
     assert any("{{ $labels." in str(group) for group in groups)
 
 
-def test_alerts_lead_to_runbooks_and_may_be_left_out(helm):
+@pytest.mark.parametrize("end", ["", "/"])
+def test_alerts_lead_to_runbooks_and_may_be_left_out(helm, end):
     """By values: where the repository is read, whose the alerts are, which are not."""
-    rule = helm.template(ci("production")).one("PrometheusRule")
+    place = f"https://git.example.com/token-gateway/blob/main{end}"
+    rendered = helm.template(ci("production"), f"prometheusRule.runbooks={place}")
+    rule = rendered.one("PrometheusRule")
     alerts = [
         each
         for group in rule["spec"]["groups"]

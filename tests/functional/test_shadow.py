@@ -67,16 +67,37 @@ def test_what_was_revoked_and_what_is_malformed_is_refused(gateway, lab):
     assert (None, None) == (path, other)
 
 
-def test_tokens_pass_as_they_came_where_they_pass(gateway, lab):
-    """Two at once too, which no other route takes."""
+def test_a_token_passes_as_it_came_where_it_passes(gateway, lab):
+    """In the header or in the query, whatever its form."""
     token = sign(-10)
     line = f"/passing?a=1&access_token={token}"
-    answer, path, lines = seen(lab, gateway, line, bearer(token))
-
-    assert 200 == answer.status
+    in_query, path, lines = seen(lab, gateway, line)
     assert line == path
-    assert f"Bearer {token}" == lines["authorization"]
+    assert "authorization" not in lines
+    assert "expired" == lines["x-auth-shadow-denied"]
+    odd = ("Authorization", f"Bearer {token}, x")
+    in_header, path, lines = seen(lab, gateway, "/passing?a=1", odd)
+    assert "/passing?a=1" == path
+    assert odd[1] == lines["authorization"]
     assert "malformed_request" == lines["x-auth-shadow-denied"]
+
+    assert (200, 200) == (in_query.status, in_header.status)
+
+
+def test_two_tokens_at_once_pass_nowhere(gateway, lab):
+    """The upstream would choose, and the one that it takes may be revoked."""
+    good, bad = sign(), sign(jti="revoked")
+    gateway.revoke("lab", bad)
+    line = f"/passing?access_token={good}"
+    basic = ("Authorization", "Basic YWRhOmE=")
+    answers = [
+        seen(lab, gateway, "/passing", bearer(bad), bearer(good)),
+        seen(lab, gateway, line, bearer(bad)),
+        seen(lab, gateway, line, basic),
+        seen(lab, gateway, f"{line}&Access_Token={bad}"),
+    ]
+
+    assert [(400, None)] * 4 == [(told.status, path) for told, path, _ in answers]
 
 
 def test_it_is_counted_logged_and_explained(start_lab, lab):

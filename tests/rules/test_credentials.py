@@ -11,6 +11,7 @@ from gateway.rules.credentials import (
     find_credentials,
     misfit,
     named_device,
+    names_several,
     needs_token,
     redact,
     remove_query_token,
@@ -328,6 +329,27 @@ def test_whatever_is_found_is_of_the_grammar(values, parts):
         assert answer in {None, Reason.MALFORMED_REQUEST, Reason.MALFORMED_TOKEN}
 
 
+@pytest.mark.parametrize(
+    ("lines", "query", "expected"),
+    [
+        (0, b"", False),
+        (1, b"", False),
+        (2, b"", True),
+        (0, b"access_token=T", False),
+        (1, b"a=1&access%5Ftoken=T", True),
+        (1, b"x_access_token=T&access=1", False),
+        (0, b"access_token=T&access_token=T", True),
+        (0, b"access_token=T;Access.Token=U", True),
+        (1, b"access_token[]", True),
+    ],
+)
+def test_every_place_counts_that_says_who_asks(lines, query, expected):
+    """Of any scheme, and in any spelling that some server reads."""
+    given = head("GET", b"/?" + query, *[(b"authorization", b"Basic YTpi")] * lines)
+
+    assert expected is names_several(given)
+
+
 # ------------------------------------------------------------- taking it out again
 
 
@@ -346,6 +368,7 @@ def test_whatever_is_found_is_of_the_grammar(values, parts):
         (b"access_token=T&", b""),
         (b"a=%zz&access_token=T&&b=+;\\", b"a=%zz&&b=+;\\"),
         (b"x_access_token=T", b"x_access_token=T"),
+        (b"Access_Token=T&a=1&b=2;access.token=T", b"a=1"),
     ],
 )
 def test_the_token_is_taken_out_of_the_query(query, expected):

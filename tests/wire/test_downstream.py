@@ -658,14 +658,3 @@ async def test_a_pause_for_the_last_of_a_body_ends_with_the_answer():
 
         assert (await client.reader.read()).endswith(b"\r\n\r\nhi")
         client.writer.close()
-
-
-async def test_long_header_lines_are_not_remembered():
-    """A client that idles holds no more than what a usual one sends."""
-    async with house(repeats(OK)) as h:
-        client = await h.connect()
-        for size in (10, 5000):
-            line = b"X: " + b"x" * size
-            await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\n" + line + b"\r\n\r\n")
-            await client.reader.readuntil(b"\r\n\r\nhi")
-            assert (size < 5000) == (h.front.only()._last is not None)

@@ -51,6 +51,7 @@ async def main(manner: str, folder: Path, fds: dict[str, int]) -> None:
     link = Link(socket.socket(fileno=fds["link"]), respond)
     await link.open()
     await link.listen()
+    (folder / "left").touch()
 
 
 if __name__ == "__main__":

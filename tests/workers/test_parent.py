@@ -1,9 +1,11 @@
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,14 +13,17 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 
+from gateway.app import registry
 from gateway.config.addresses import Address
+from gateway.config.source import Source
 from gateway.errors import ConfigError, GatewayError
 from gateway.server import CannotListen
 from gateway.tasks import running, spawn
 from gateway.values import Mark, MarkKind
 from gateway.workers.link import Keep, Look
-from gateway.workers.parent import Parent, bind, command
+from gateway.workers.parent import Parent, bind, command, look_after
 from gateway.workers.post import Pace
 from tests.stores.servers import serving
 from tests.wired import ADMIN_TOKEN, SIGNED, EventLog, configured, listening
@@ -300,3 +305,21 @@ async def test_a_busy_port_of_envoys_door_is_told_before_anybody_starts(tmp_path
         async with parent(tmp_path, listen=listen) as told:
             with pytest.raises(CannotListen, match=r"listen\.authz_grpc"):
                 await told.start()
+
+
+async def test_a_parent_that_cannot_even_be_made_has_written_its_log(tmp_path):
+    """The store's certificates went away just now."""
+    authority = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    store = f'workers: 2\nstore: {{url: "rediss://h", ca_file: {authority}}}\n'
+    loaded = configured(store)
+    authority.unlink()
+    root = logging.getLogger()  # noqa: TID251 -- it is taken over
+    handlers, threads = root.handlers[:], threading.active_count()
+    try:
+        with pytest.raises(ConfigError, match="cannot be read any more"):
+            await look_after(loaded, Source(tmp_path, registry(), {}))
+    finally:
+        root.handlers[:] = handlers
+
+    assert threads == threading.active_count()

@@ -201,6 +201,15 @@ async def test_a_first_worker_that_cannot_start_is_an_error(
     assert 1 == len(s.lives())
 
 
+async def test_a_first_worker_that_cannot_start_has_said_all_when_it_is_told(tmp_path):
+    """Whoever starts the gateway ends it then, and kills what is left of it."""
+    async with street("refuse", tmp_path) as s:
+        with pytest.raises(ConfigError):
+            await s.post.started
+
+        assert (tmp_path / "left").exists()
+
+
 async def test_where_no_process_is_to_be_had_it_is_tried_again(tmp_path):
     """The system may be short of memory for a while."""
     async with street("good", tmp_path) as s:

@@ -1,8 +1,12 @@
 import asyncio
+import fcntl
+import json
 import logging
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -136,6 +140,43 @@ async def test_a_configuration_that_does_not_hold_any_more_is_told(door):
             await mother.link.tell(Build({"version": 2}, "."), 5)
 
     assert any(line.startswith("version: ") for line in caught.value.problems)
+
+
+async def test_a_crash_of_the_first_build_is_written_before_the_end(door):
+    """Though nobody reads the output of this process just now."""
+    here, there = socket.socketpair()
+    reading, writing = os.pipe()
+    full = b"\n" * fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writing, full)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway.workers", "--number=3"),
+        *(f"--link={there.fileno()}", f"--proxy={door.fileno()}"),
+        pass_fds=[there.fileno(), door.fileno()],
+        stderr=writing,
+    )
+    os.close(writing)
+    there.close()
+    mother = Mother(here)
+    await mother.link.open()
+    listening = spawn(mother.link.listen(), name="mother")
+    document = configured(CONFIG).document
+    assert isinstance(document, dict)
+    routes = document["routes"]
+    assert isinstance(routes, list)
+    # What the parent would have refused: a worker looks no closer than it must.
+    twice = {**document, "routes": routes * 2}
+    with pytest.raises(GatewayError, match="it crashed; its log tells where"):
+        await mother.link.tell(Build(twice, "."), 10)
+    mother.link.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await process.wait()
+    with open(reading, "rb") as lines:  # noqa: ASYNC230, PTH123 -- a pipe, and not empty
+        told = lines.read().removeprefix(full)
+    await asyncio.gather(listening, process.wait())
+
+    line = json.loads(told)
+    assert ("crash", 3, "ValueError") == (line["event"], line["worker"], line["error"])
 
 
 async def test_marks_that_the_parent_tells_are_in_force_until_lifted(door):
