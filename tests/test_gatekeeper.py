@@ -524,21 +524,21 @@ def test_userinfo_needs_a_token_without_a_mark(userinfo):
 
 ORIGIN = (b"origin", b"https://app.example")
 ASKS_GET = (b"access-control-request-method", b"GET")
+APP = Cors(
+    origins=frozenset({"https://app.example"}),
+    methods=frozenset({"GET"}),
+    headers=frozenset(),
+)
 
 
 @pytest.fixture
 def cors(clock):
     """A gate with one route that answers preflights, and one that does not."""
-    settings = Cors(
-        origins=frozenset({"https://app.example"}),
-        methods=frozenset({"GET"}),
-        headers=frozenset(),
-    )
     get = frozenset({"GET"})
     return Gate(
         clock,
         [
-            api(id="friendly", path="/a", methods=get, cors=settings),
+            api(id="friendly", path="/a", methods=get, cors=APP),
             api(id="plain", path="/b", methods=get),
             api(id="own", path="/b", methods=frozenset({"OPTIONS"})),
         ],
@@ -704,6 +704,7 @@ class ShadowGate(Gate):
                     token_from=frozenset(TokenPlace),
                     shadow=True,
                     pass_token=True,
+                    cors=APP,
                 ),
             ],
         )
@@ -814,6 +815,15 @@ def test_in_shadow_two_tokens_never_pass_at_once(clock, headers, query, remember
     )
     assert isinstance(lone, Permit if remembers else Pending)
     assert isinstance(without, Permit)
+
+
+def test_in_shadow_a_preflight_is_answered_as_ever(clock):
+    """It has no token to be judged."""
+    gate = ShadowGate(clock)
+
+    answer = gate.keeper.decide(preflight(b"/passing", ORIGIN, ASKS_GET))
+
+    assert isinstance(answer, Answer)
 
 
 async def test_the_routes_beside_it_enforce(clock):
