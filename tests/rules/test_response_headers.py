@@ -26,6 +26,7 @@ def test_a_response_loses_what_was_meant_for_us():
 
     expected = [headers[0], *headers[7:], (b"x-request-id", b"id-1")]
     assert expected == response_headers(headers, request_id=b"id-1")
+    assert header_lines(expected) == response_lines(headers, request_id=b"id-1")
 
 
 def test_a_routes_cors_replaces_the_upstreams():
