@@ -22,17 +22,16 @@ import click
 
 from gateway.client import (
     PROVIDERS,
+    AdminListener,
     OAuthClient,
-    ask_admin,
     fetch_token,
     request,
 )
 from gateway.doctor.command import doctor
 from gateway.errors import ConfigError, GatewayError
-from gateway.options import against_option, reasons_option, was_option
+from gateway.options import NO_RIGHT, against_option, asks, reasons_option, was_option
 from gateway.rendering import render
 from gateway.revoking import (
-    admin_option,
     read_token,
     revocations,
     revoke,
@@ -356,16 +355,14 @@ for _command in (doctor, render, revoke, revocations, unrevoke, tail, top):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Decide here, by this file, instead of asking a running gateway.",
 )
-@admin_option
-@click.option("--admin-token", envvar="GATEWAY_ADMIN_TOKEN")
+@asks(right=False)
 def explain(
     method: str,
     url: str,
     token_file: Any,
     headers: tuple[str, ...],
     path: Path | None,
-    admin: str,
-    admin_token: str | None,
+    admin: AdminListener,
 ) -> None:
     """Tell what would become of a request, and what each rule said.
 
@@ -375,15 +372,13 @@ def explain(
     lines = dict(_header(line) for line in headers)
     if path is not None:
         told = asyncio.run(_explain(path, (method, url, lines, bearer)))
-    elif admin_token is None:
-        raise click.UsageError(
-            "expected GATEWAY_ADMIN_TOKEN, or -c FILE to decide here"
-        )
+    elif not admin.has_right:
+        raise click.UsageError(f"{NO_RIGHT}, or -c FILE to decide here")
     else:
         body = {"method": method, "url": url, "headers": lines}
         if bearer is not None:
             body["token"] = bearer
-        told = ask_admin("POST", admin, "/api/explain", admin_token, body)
+        told = admin.ask("POST", "/api/explain", body)
     click.echo(json.dumps(told, indent=2, ensure_ascii=False))
 
 

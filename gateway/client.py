@@ -6,9 +6,11 @@ addresses. Blocking and small, since a command does one thing at a time.
 
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qs, quote, urlencode, urlsplit
 
@@ -16,10 +18,7 @@ from gateway.errors import GatewayError
 
 TIMEOUT: Final = 10.0
 
-_KINDS: Final[Mapping[str, tuple[type[http.client.HTTPConnection], int]]] = {
-    "http": (http.client.HTTPConnection, 80),
-    "https": (http.client.HTTPSConnection, 443),
-}
+_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 
 class ClientFailure(GatewayError):
@@ -53,9 +52,14 @@ def request(
     *,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Response:
-    """Make one request. `headers` may hold `Host`. No redirect is followed."""
-    parts, connection = _connection(url)
+    """Make one request. `headers` may hold `Host`. No redirect is followed.
+
+    `tls` is for https, instead of trusting whom the system trusts.
+    """
+    parts, connection = _connection(url, tls)
+    where = f"{parts.scheme}://{parts.netloc}"
     target = parts.path or "/"
     if parts.query:
         target += f"?{parts.query}"
@@ -63,8 +67,14 @@ def request(
         connection.request(method, target, body=body, headers=dict(headers or {}))
         answer = connection.getresponse()
         return Response(answer.status, dict(answer.getheaders()), answer.read())
+    except ssl.SSLCertVerificationError as error:
+        raise ClientFailure(
+            f"{where} is not trusted: {error.verify_message}"
+        ) from error
+    except ssl.SSLError as error:
+        why = (error.reason or "not understood").replace("_", " ").lower()
+        raise ClientFailure(f"TLS with {where} failed: {why}") from error
     except (OSError, http.client.HTTPException) as error:
-        where = f"{parts.scheme}://{parts.netloc}"
         raise ClientFailure(f"{where} did not answer; is it running?") from error
     except ValueError:
         # `from None`: the complaint quotes what it is about, which may be a token.
@@ -74,14 +84,19 @@ def request(
         connection.close()
 
 
-def _connection(url: str) -> tuple[SplitResult, http.client.HTTPConnection]:
+def _connection(
+    url: str, tls: ssl.SSLContext | None = None
+) -> tuple[SplitResult, http.client.HTTPConnection]:
     try:
         parts = urlsplit(url)
-        if parts.scheme in _KINDS and parts.hostname:
-            kind, usual = _KINDS[parts.scheme]
+        if parts.scheme in _PORTS and (host := parts.hostname):
             # Always named: in an IPv6 address http.client would look for a port.
-            port = parts.port or usual
-            return parts, kind(parts.hostname, port, timeout=TIMEOUT)
+            port = parts.port or _PORTS[parts.scheme]
+            if parts.scheme == "http":
+                return parts, http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+            return parts, http.client.HTTPSConnection(
+                host, port, timeout=TIMEOUT, context=tls
+            )
     except (ValueError, http.client.InvalidURL):
         pass
     raise ClientFailure("expected an address such as http://127.0.0.1:9091")
@@ -217,28 +232,64 @@ class _ConsentForm(HTMLParser):
 # --------------------------------------------------------------------- admin calls
 
 
-def ask_admin(
-    method: str,
-    base: str,
-    path: str,
-    token: str | None,
-    body: Mapping[str, object] | None = None,
-) -> Any:
-    """Put a question to the admin listener and give its JSON answer, if it has one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """Whom to trust, and what to show."""
 
-    Without a token what loopback may read is answered.
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    """The certificate's; None: it is in the same file."""
+
+    def context(self) -> ssl.SSLContext:
+        """Read them; raises `ClientFailure`."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.cert is not None:
+                # Without a password OpenSSL would ask the terminal for one.
+                context.load_cert_chain(self.cert, self.key, password="")
+        except ssl.SSLError as error:
+            given = (self.ca, self.cert, self.key)
+            files = ", ".join(str(file) for file in given if file is not None)
+            expected = "certificates and the key of the first (PEM), without a password"
+            raise ClientFailure(f"expected {expected}: {files}") from error
+        except OSError as error:
+            raise ClientFailure(f"a file of TLS: {error.strerror}") from error
+        return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminListener:
+    """The admin listener of a running gateway, and by what right it is asked.
+
+    With neither a token nor a certificate, what loopback may read is answered.
     """
-    headers = {"Content-Type": "application/json"}
-    if token is not None:
-        # http.client writes Latin-1: so these are the bytes of the token in UTF-8.
-        raw = token.encode("utf-8", "surrogateescape")
-        headers["Authorization"] = f"Bearer {raw.decode('latin-1')}"
-    response = request(
-        method,
-        base.rstrip("/") + path,
-        headers=headers,
-        body=None if body is None else json.dumps(body).encode(),
-    )
-    if not 200 <= response.status < 300:
-        raise ClientFailure(_told("the admin listener", response))
-    return None if response.status == 204 else response.json()
+
+    base: str
+    token: str | None = field(default=None, repr=False)
+    tls: TlsFiles = TlsFiles()
+
+    @property
+    def has_right(self) -> bool:
+        """Tell whether there is a token or a certificate to ask with."""
+        return self.token is not None or self.tls.cert is not None
+
+    def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> Any:
+        """Put a question and give the JSON that is answered, if there is any."""
+        headers = {"Content-Type": "application/json"}
+        if self.token is not None:
+            # http.client writes Latin-1: so these are the bytes of the token in UTF-8.
+            raw = self.token.encode("utf-8", "surrogateescape")
+            headers["Authorization"] = f"Bearer {raw.decode('latin-1')}"
+        response = request(
+            method,
+            self.base.rstrip("/") + path,
+            headers=headers,
+            body=None if body is None else json.dumps(body).encode(),
+            tls=self.tls.context() if self.base.startswith("https:") else None,
+        )
+        if not 200 <= response.status < 300:
+            raise ClientFailure(_told("the admin listener", response))
+        return None if response.status == 204 else response.json()

@@ -11,23 +11,11 @@ from typing import Any, Final
 
 import click
 
-from gateway.client import ask_admin
+from gateway.client import AdminListener
 from gateway.errors import GatewayError
-
-ADMIN: Final = "http://127.0.0.1:9091"
+from gateway.options import asks
 
 _ID: Final = re.compile(r"[0-9a-f]{24}")
-
-admin_option = click.option(
-    "--admin", default=ADMIN, show_default=True, help="The admin listener."
-)
-admin_token_option = click.option(
-    "--admin-token",
-    envvar="GATEWAY_ADMIN_TOKEN",
-    show_envvar=True,
-    required=True,
-    help="Its token; better in the environment.",
-)
 
 
 @click.command()
@@ -40,15 +28,13 @@ admin_token_option = click.option(
 @click.option("--session")
 @click.option("--token-id", help="The `jti`.")
 @click.option("--all", "everything", is_flag=True, help="Every token of the provider.")
-@admin_option
-@admin_token_option
+@asks(right=True)
 def revoke(
     provider: str,
     token_file: Any,
     *,
     everything: bool,
-    admin: str,
-    admin_token: str,
+    admin: AdminListener,
     **named: str | None,
 ) -> None:
     """Revoke a token, or all tokens of a subject, client, session or provider."""
@@ -63,9 +49,7 @@ def revoke(
         raise click.UsageError(
             "expected one of --token-file, --subject, --client, --session, --token-id, --all"
         )
-    mark = ask_admin(
-        "POST", admin, "/api/revocations", admin_token, {"provider": provider, **wanted}
-    )
+    mark = admin.ask("POST", "/api/revocations", {"provider": provider, **wanted})
     click.echo(json.dumps(mark, indent=2))
     if "token" not in wanted:
         click.echo(
@@ -77,11 +61,10 @@ def revoke(
 
 @click.command()
 @click.option("--json", "whole", is_flag=True, help="Print them as JSON.")
-@admin_option
-@admin_token_option
-def revocations(admin: str, admin_token: str, *, whole: bool) -> None:
+@asks(right=True)
+def revocations(admin: AdminListener, *, whole: bool) -> None:
     """List the revocations in force, the newest first."""
-    told = ask_admin("GET", admin, "/api/revocations", admin_token)
+    told = admin.ask("GET", "/api/revocations")
     if whole:
         click.echo(json.dumps(told, indent=2))
         return
@@ -106,13 +89,12 @@ def revocations(admin: str, admin_token: str, *, whole: bool) -> None:
 
 @click.command()
 @click.argument("mark")
-@admin_option
-@admin_token_option
-def unrevoke(mark: str, admin: str, admin_token: str) -> None:
+@asks(right=True)
+def unrevoke(mark: str, admin: AdminListener) -> None:
     """Lift a revocation, by its ID in `gateway revocations`."""
     if not _ID.fullmatch(mark):
         raise click.UsageError("expected an ID of `gateway revocations`")
-    ask_admin("DELETE", admin, f"/api/revocations/{mark}", admin_token)
+    admin.ask("DELETE", f"/api/revocations/{mark}")
     click.echo(f"lifted {mark}")
 
 

@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 import click
 
-from gateway.client import ask_admin
+from gateway.client import AdminListener
 from gateway.errors import GatewayError
-from gateway.revoking import admin_option
+from gateway.options import asks
 
 OVERLAP: Final = 5.0
 """Seconds that two questions have in common: workers do not end in step."""
@@ -31,12 +31,6 @@ _SIGNS: Final = {
 
 Record = Mapping[str, Any]
 
-reading_token_option = click.option(
-    "--admin-token",
-    envvar="GATEWAY_ADMIN_TOKEN",
-    show_envvar=True,
-    help="Its token; loopback needs none. Better in the environment.",
-)
 interval_option = click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
@@ -56,11 +50,9 @@ interval_option = click.option(
 @click.option("--json", "whole", is_flag=True, help="Print whole records.")
 @click.option("--once", is_flag=True, help="Print what there is, and end.")
 @interval_option
-@admin_option
-@reading_token_option
+@asks(right=False)
 def tail(
-    admin: str,
-    admin_token: str | None,
+    admin: AdminListener,
     *,
     whole: bool,
     once: bool,
@@ -70,14 +62,11 @@ def tail(
     """Follow the last requests of a running gateway: the console's *Recent*."""
     asked = {name: value for name, value in wanted.items() if value}
     with contextlib.suppress(KeyboardInterrupt):
-        _follow(
-            admin, admin_token, asked, whole=whole, every=None if once else interval
-        )
+        _follow(admin, asked, whole=whole, every=None if once else interval)
 
 
 def _follow(
-    admin: str,
-    admin_token: str | None,
+    admin: AdminListener,
     asked: Mapping[str, str],
     *,
     whole: bool,
@@ -87,7 +76,7 @@ def _follow(
     follower = Follower()
     while True:
         query = urlencode({**asked, **follower.since()})
-        told = ask_admin("GET", admin, f"/api/recent?{query}", admin_token)
+        told = admin.ask("GET", f"/api/recent?{query}")
         for record in follower.new(told["exchanges"]):
             click.echo(word(record))
         if follower.missed:
@@ -159,9 +148,8 @@ def safe(text: str) -> str:
 @click.command()
 @click.option("--once", is_flag=True, help="Show it once, and end.")
 @interval_option
-@admin_option
-@reading_token_option
-def top(admin: str, admin_token: str | None, *, once: bool, interval: float) -> None:
+@asks(right=False)
+def top(admin: AdminListener, *, once: bool, interval: float) -> None:
     """Show a running gateway's overview, live. Needs the extra `top`."""
     try:
         from gateway.top import show  # noqa: PLC0415 -- rich is an extra
@@ -170,9 +158,9 @@ def top(admin: str, admin_token: str | None, *, once: bool, interval: float) -> 
         raise GatewayError(message) from error
 
     def looks() -> Iterator[Record]:
-        yield ask_admin("GET", admin, "/api/overview", admin_token)
+        yield admin.ask("GET", "/api/overview")
         while not once:
             time.sleep(interval)
-            yield ask_admin("GET", admin, "/api/overview", admin_token)
+            yield admin.ask("GET", "/api/overview")
 
     show(looks(), live=not once)

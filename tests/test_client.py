@@ -13,16 +13,18 @@ from aiohttp.test_utils import TestServer
 
 from gateway.client import (
     PROVIDERS,
+    AdminListener,
     ClientFailure,
     OAuthClient,
     Response,
+    TlsFiles,
     TokenSource,
     _connection,
     _ConsentForm,
-    ask_admin,
     fetch_token,
     request,
 )
+from tests.wire.pki import Pki
 
 SECRET = "an-admin-token-that-nobody-may-read"
 SOURCE = TokenSource(
@@ -167,8 +169,8 @@ async def test_a_certificate_that_nobody_trusts_is_no_answer():
     async with answering(lambda _: web.Response(), ssl=tls) as base:
         told = await failure(request, "GET", f"{base}/")
 
+    assert told.startswith(f"{base} is not trusted: ")
     assert base.startswith("https://")
-    assert "did not answer" in told
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_the_port_is_the_named_one_or_the_schemes(address, host, port):
 def test_a_secret_that_cannot_be_sent_is_not_shown(value):
     """A file's closing newline is the usual reason; the complaint would quote it."""
     with pytest.raises(ClientFailure) as caught:
-        ask_admin("GET", "http://127.0.0.1:9", "/api/revocations", value, {})
+        AdminListener(base="http://127.0.0.1:9", token=value).ask("GET", "/api/x")
 
     assert "characters that cannot be sent" in str(caught.value)
     assert SECRET not in repr(caught.value)
@@ -456,9 +458,8 @@ async def test_the_admin_listener_is_asked_in_json_and_with_the_token():
 
     async with answering(answer) as base:
         body = {"provider": "melon"}
-        told = await threaded(
-            ask_admin, "POST", f"{base}/", "/api/revocations", SECRET, body
-        )
+        admin = AdminListener(base=f"{base}/", token=SECRET)
+        told = await threaded(admin.ask, "POST", "/api/revocations", body)
 
     assert {"id": "m1"} == told
     bearer = f"Bearer {SECRET}"
@@ -473,7 +474,8 @@ async def test_a_refusal_of_the_admin_listener_is_told_in_its_words(status):
         return web.Response(status=status, text="Expected the admin token")
 
     async with answering(answer) as base:
-        told = await failure(ask_admin, "POST", base, "/api/explain", SECRET, {})
+        admin = AdminListener(base=base, token=SECRET)
+        told = await failure(admin.ask, "POST", "/api/explain", {})
 
     assert f"the admin listener answered {status}: Expected the admin token" == told
 
@@ -485,7 +487,8 @@ async def test_a_long_refusal_is_cut_between_two_letters():
         return web.Response(status=500, text="노" * 1000)
 
     async with answering(answer) as base:
-        told = await failure(ask_admin, "POST", base, "/api/explain", SECRET, {})
+        admin = AdminListener(base=base, token=SECRET)
+        told = await failure(admin.ask, "POST", "/api/explain", {})
 
     assert "the admin listener answered 500: " + "노" * 300 == told
 
@@ -499,6 +502,92 @@ async def test_an_admin_token_may_be_any_text():
         return web.json_response({})
 
     async with answering(answer) as base:
-        await threaded(ask_admin, "GET", base, "/api/x", "ein-Schlüssel-토큰")
+        admin = AdminListener(base=base, token="ein-Schlüssel-토큰")
+        await threaded(admin.ask, "GET", "/api/x")
 
     assert "Bearer ein-Schlüssel-토큰" == seen[0]
+
+
+# ----------------------------------------------------------------- the admin by TLS
+
+
+@asynccontextmanager
+async def secured(pki: Pki) -> AsyncIterator[str]:
+    """Serve by TLS, and ask for certificates; tells whose was shown."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki.ca))
+    tls.load_cert_chain(pki.certificate, pki.key)
+    tls.verify_mode = ssl.CERT_OPTIONAL
+
+    def answer(asked: web.Request) -> web.Response:
+        shown = asked.get_extra_info("peercert") or {"subject": ""}
+        return web.json_response(shown["subject"])
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: None)
+    async with answering(answer, ssl=tls) as base:
+        yield base.replace("127.0.0.1", "localhost")
+
+
+async def test_whom_to_trust_and_what_to_show_are_files(tmp_path):
+    """A certificate and its key in one, or in two."""
+    pki = Pki(tmp_path)
+    both, key = pki.show("ada"), tmp_path / "key.pem"
+    key.write_bytes(both.read_bytes())
+    async with secured(pki) as base:
+        nobody, one, two = [
+            await threaded(AdminListener(base=base, tls=files).ask, "GET", "/")
+            for files in (
+                TlsFiles(ca=pki.ca),
+                TlsFiles(ca=pki.ca, cert=both),
+                TlsFiles(ca=pki.ca, cert=both, key=key),
+            )
+        ]
+
+    assert "" == nobody
+    assert [[["commonName", "ada"]]] == one[-1:] == two[-1:]
+
+
+async def test_whom_nobody_named_is_not_trusted(tmp_path):
+    """Neither a stranger's authority nor the system's has signed it."""
+    pki = Pki(tmp_path)
+    stranger = tmp_path / "stranger.pem"
+    trustme.CA().cert_pem.write_to_path(str(stranger))
+    async with secured(pki) as base:
+        for files in (TlsFiles(), TlsFiles(ca=stranger)):
+            admin = AdminListener(base=base, token=SECRET, tls=files)
+            told = await failure(admin.ask, "GET", "/")
+            assert told.startswith(f"{base} is not trusted: ")
+
+
+async def test_a_certificate_that_is_not_accepted_is_told_as_such(tmp_path):
+    """In the alert's own words."""
+    pki = Pki(tmp_path)
+    shown = pki.show("eve", by=trustme.CA())
+    async with secured(pki) as base:
+        admin = AdminListener(base=base, tls=TlsFiles(ca=pki.ca, cert=shown))
+        told = await failure(admin.ask, "GET", "/")
+
+    assert told.startswith((f"TLS with {base} failed: ", f"{base} did not answer"))
+
+
+@pytest.mark.parametrize("broken", ["ca", "cert", "key"])
+async def test_files_of_no_use_are_named(tmp_path, broken):
+    """Nobody is asked for a password, and nothing of them is shown."""
+    pki = Pki(tmp_path)
+    files = {"ca": pki.ca, "cert": pki.certificate, "key": pki.key}
+    files[broken].write_text("SECRET")
+    admin = AdminListener(base="https://localhost:9", tls=TlsFiles(**files))
+    told = await failure(admin.ask, "GET", "/")
+
+    assert told.startswith("expected certificates and the key of the first (PEM)")
+    assert str(files[broken]) in told
+    assert "SECRET" not in told
+
+
+def test_the_token_is_in_no_repr():
+    """It may end up in a traceback."""
+    admin = AdminListener(base="https://h", token=SECRET)
+
+    assert SECRET not in repr(admin)
+    assert admin.has_right
+    assert not AdminListener(base="https://h").has_right

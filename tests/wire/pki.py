@@ -1,6 +1,7 @@
 """Certificates for the tests of TLS, made by an authority of their own."""
 
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
@@ -17,12 +18,30 @@ class Pki:
         self.authority.cert_pem.write_to_path(str(self.ca))
         self.issue()
 
-    def issue(self, host: str = "localhost") -> None:
+    def issue(self, *hosts: str) -> None:
         """Write a certificate, and its key, in place of those there are."""
-        issued = self.authority.issue_cert(host)
+        issued = self.authority.issue_cert(*(hosts or ("localhost",)))
         self.key.write_bytes(issued.private_key_pem.bytes())
         chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
         self.certificate.write_bytes(chain)
+
+    def show(
+        self,
+        name: str,
+        *,
+        by: trustme.CA | None = None,
+        until: datetime = datetime(2100, 1, 1, tzinfo=UTC),
+    ) -> Path:
+        """Write a client's certificate with its key into one file; `by` signs it."""
+        issued = (by or self.authority).issue_cert(
+            f"{name}.example",
+            common_name=name,
+            not_before=datetime(2020, 1, 1, tzinfo=UTC),
+            not_after=until,
+        )
+        file = self.ca.parent / f"{name}.pem"
+        issued.private_key_and_cert_chain_pem.write_to_path(str(file))
+        return file
 
     def client(
         self, *, alpn: tuple[str, ...] = (), shown_by: trustme.CA | None = None
