@@ -183,6 +183,7 @@ REFINED: Final[Mapping[str, Schema]] = {
         for place in (
             "ingress.from",
             "ingress.statusFrom",
+            "ingress.adminFrom",
             "ingress.extra",
             "egress.dns",
             "egress.extra",

@@ -4,6 +4,7 @@ Told in an operator's terms: which routes, providers and upstreams came, changed
 went, and which other sections changed. Never a value: it may be a secret.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -15,9 +16,14 @@ from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.report import KeyPath, Mark
 
-FIXED: Final = ("listen", "workers", "tracing")
-"""Sections that a running process cannot change: its sockets are open and handed on,
-and its spans go where they go."""
+FIXED: Final[tuple[KeyPath, ...]] = (
+    ("listen",),
+    ("workers",),
+    ("tracing",),
+    ("admin", "tls"),
+)
+"""What a running process cannot change: its sockets are open and handed on, and its
+spans go where they go."""
 
 _TABLES: Final = ("routes", "providers", "upstreams")
 
@@ -79,11 +85,13 @@ def fixed(old: Config, new: Loaded) -> list[str]:
     """Say of each key that only a new process can change where it stands."""
     return [
         _told(path, new)
-        for section in FIXED
-        for path in _differing(
-            getattr(old, section), getattr(new.config, section), (section,)
-        )
+        for key in FIXED
+        for path in _differing(_at(old, key), _at(new.config, key), key)
     ]
+
+
+def _at(config: Config, key: KeyPath) -> object:
+    return functools.reduce(getattr, map(str, key), config)
 
 
 def _entries(config: Config, table: str) -> Mapping[str, object]:

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.addresses import UnixAddress, origin_of
+from gateway.config.admin import exposure
 from gateway.config.answered import logout, resource
 from gateway.config.case import Case
 from gateway.config.decisions import price
@@ -86,6 +87,7 @@ def check(
     _store(case)
     _door(case)
     _engines(case)
+    _operators(case)
     _grpc(case)
     _tracing(case)
     _workers(case)
@@ -139,6 +141,13 @@ def _engines(case: Case) -> None:
     """Tell what is traded where engines need not ask each time."""
     if told := price(case.config.decisions):
         case.report.warn(("decisions", "max_age"), told)
+
+
+def _operators(case: Case) -> None:
+    """Tell whoever has operators come from elsewhere what that shows to others."""
+    config = case.config
+    if told := exposure(config.listen.admin, config.admin):
+        case.report.warn(("listen", "admin"), told)
 
 
 def _store(case: Case) -> None:

@@ -23,6 +23,7 @@ from gateway.config.addresses import (
     TrustedNetwork,
     parse_network,
 )
+from gateway.config.admin import Admin
 from gateway.config.decisions import Decisions
 from gateway.config.fields import (
     PLAIN_HTTP,
@@ -67,13 +68,6 @@ from gateway.config.upstreams import Upstream
 from gateway.values import LONGEST_CLOCK_SKEW, Access, RouteKind, Secret, TokenPlace
 
 # ------------------------------------------------------------------- the process
-
-
-class Admin(Model):
-    """Who may change something or ask for an explanation."""
-
-    token: Annotated[Secret, SecretString(16)] | None = None
-    """Opens the admin listener; without one it can only be read, from loopback."""
 
 
 class Limits(Model):

@@ -2,6 +2,7 @@ from gateway.config.changes import compare, fixed, version
 from gateway.config.load import load
 from gateway.values import Secret
 from tests.config.texts import REGISTRY
+from tests.wire.pki import Pki
 from tests.wired import SIGNED, configured
 
 PROVIDER = f"lab: {{{SIGNED}}}"
@@ -92,6 +93,20 @@ def test_what_a_running_process_cannot_change_is_named_with_its_line(tmp_path):
         ),
     ] == problems
     assert [] == fixed(before.config, before)
+
+
+def test_the_admin_listeners_tls_stays_and_its_token_does_not(tmp_path):
+    """The one belongs to a socket, the other is asked for by each request."""
+    Pki(tmp_path)
+    path = tmp_path / "gateway.yaml"
+    frame = "version: 1\nsecret: a-secret-of-these-tests-0123456789\n"
+    path.write_text(f"{frame}admin: {{token: a-token-of-yesterday}}\n")
+    before = load(path, REGISTRY, {})
+    tls = "tls: {certificate: tls.crt, key: tls.key}"
+    path.write_text(f"{frame}admin:\n  token: a-token-of-today\n  {tls}\n")
+
+    (problem,) = fixed(before.config, load(path, REGISTRY, {}))
+    assert problem.startswith(f"{path}:5: admin.tls: expected what it was when")
 
 
 def test_a_key_that_is_gone_is_named_too(tmp_path):

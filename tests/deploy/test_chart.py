@@ -310,6 +310,9 @@ def test_pods_are_replaced_for_what_they_do_not_take_up(helm):
     assert before == checksum(helm, "replicas=3", "config.log.level=debug")
     assert before != checksum(helm, "config.listen.status=0.0.0.0:9099")
     assert before != checksum(helm, "config.workers=2")
+    tls = ("admin.tls.certificate=/a", "admin.tls.key=/b")
+    assert before != checksum(helm, *(f"config.{each}" for each in tls))
+    assert before == checksum(helm, "config.admin.token=a-token-of-some-length")
 
 
 @pytest.mark.parametrize(
@@ -456,6 +459,27 @@ def test_the_listener_for_decisions_is_opened_where_it_is_configured(helm):
     assert [8080, 9092, 9090] == doors
     assert "gw-authz" not in ports(own.pod()["containers"][0])
     assert 1 == len(own.one("Service", "token-gateway")["spec"]["ports"])
+
+
+def test_operators_come_from_elsewhere_only_by_wish(helm):
+    """To an address of the pod, and past the policy: clients' Service leads nowhere."""
+    address = "config.listen.admin=0.0.0.0:9091"
+    who = "networkPolicy.ingress.adminFrom[0].podSelector.matchLabels.team=ops"
+    closed, opened = helm.template(address), helm.template(address, who)
+    rules = opened.one("NetworkPolicy")["spec"]["ingress"]
+    everybodys = closed.one("NetworkPolicy")["spec"]["ingress"]
+
+    assert 9091 == ports(opened.pod()["containers"][0])["gw-admin"]
+    assert "gw-admin" not in ports(helm.template().pod()["containers"][0])
+    assert [8080, 9090] == [
+        each["port"] for rule in everybodys for each in rule["ports"]
+    ]
+    assert {
+        "ports": [{"port": 9091, "protocol": "TCP"}],
+        "from": [{"podSelector": {"matchLabels": {"team": "ops"}}}],
+    } == rules[-1]
+    assert 1 == len(opened.one("Service", "token-gateway")["spec"]["ports"])
+    assert "config.listen.admin: expected an address of the pod" in helm.refusal(who)
 
 
 def test_selectors_find_the_pods(helm):

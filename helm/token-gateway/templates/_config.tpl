@@ -126,6 +126,14 @@ client_key: {{ printf "%s/%s" $files . | quote }}
 {{- end -}}
 {{- end -}}
 
+{{/* The port of the admin listener where others than the pod can reach it; else nothing. */}}
+{{- define "token-gateway.adminPort" -}}
+{{- $address := dig "listen" "admin" "" (include "token-gateway.config" . | fromYaml) -}}
+{{- if not (regexMatch "^(127\\.|\\[::1\\]|localhost:)" $address) -}}
+{{- regexFind "[1-9][0-9]*$" $address -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A duration of the configuration in whole seconds, rounded up. Takes value and key. */}}
 {{- define "token-gateway.seconds" -}}
 {{- $text := toString .value -}}

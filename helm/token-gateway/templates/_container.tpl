@@ -52,6 +52,9 @@ volumeMounts:
 
 {{/* Named so that they are not the application's, in one pod. */}}
 {{- define "token-gateway.ports" -}}
+{{- with include "token-gateway.adminPort" . }}
+- {name: gw-admin, containerPort: {{ . }}, protocol: TCP}
+{{- end -}}
 {{- range $listener := list "proxy" "status" "authz" "authz_grpc" -}}
 {{- $address := dig "listen" $listener "" (include "token-gateway.config" $ | fromYaml) -}}
 {{- $port := include "token-gateway.port" (dict "root" $ "listener" $listener) -}}
@@ -135,7 +138,9 @@ preStop:
 {{- $watch := toString (dig "reload" "watch" "5s" $config) -}}
 {{- $live := and (eq .Values.rolloutOnChange "needed") (not (regexMatch "^0+([.]0*)?(ms|s|m|h)?$" $watch)) -}}
 {{- if ne .Values.rolloutOnChange "never" -}}
-checksum/token-gateway-config: {{ $live | ternary (list $config.listen $config.workers $config.tracing) (list $config .Values.configFiles .Values.secrets.values) | toJson | sha256sum }}
+{{- $fixed := list $config.listen $config.workers $config.tracing -}}
+{{- with dig "admin" "tls" "" $config }}{{ $fixed = append $fixed . }}{{ end }}
+checksum/token-gateway-config: {{ $live | ternary $fixed (list $config .Values.configFiles .Values.secrets.values) | toJson | sha256sum }}
 {{- end -}}
 {{- end -}}
 
