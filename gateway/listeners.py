@@ -1,23 +1,21 @@
 """The clients' door: TCP or a Unix domain socket, with or without TLS. Floor 5.
 
 Plain connections go straight to `wire.downstream`. Where TLS or a PROXY header comes
-first, they pass `wire.entrance`; the certificate's files are looked at every few
-seconds, on a thread, and renewed ones are taken up by the next handshake.
+first, they pass `wire.entrance`.
 """
 
 import asyncio
 import contextlib
 import functools
 import socket
-import ssl
 from pathlib import Path
 from typing import Final, cast
 
 from aiohttp import web
 
 from gateway.app import App
+from gateway.certificates import LOOK_EVERY, Renewal
 from gateway.config.addresses import Address, UnixAddress
-from gateway.config.listeners import Tls
 from gateway.errors import GatewayError
 from gateway.fronts.bounded import BoundedSite
 from gateway.rules.forwarded import TrustedProxies
@@ -25,7 +23,6 @@ from gateway.tasks import spawn
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import Downstream
 from gateway.wire.entrance import REFUSALS, Entrance
-from gateway.wire.tls import Certificates, TlsSettings, TlsUnusable
 
 BACKLOG: Final = 1024
 
@@ -36,11 +33,6 @@ _OWN_HEADERS: Final = 28
 SOCKET_MODE: Final = 0o660
 """Who may connect to a Unix domain socket: its owner and group."""
 
-_LOOK_EVERY: Final = 5.0
-"""Seconds between two looks at the certificate's files."""
-
-_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
 
 class CannotOpen(GatewayError):
     """The clients' door cannot be opened; the message says why and what to do."""
@@ -50,12 +42,11 @@ class Door:
     """The clients' listener of one process."""
 
     def __init__(
-        self, app: App, deadlines: Deadlines, *, look_every: float = _LOOK_EVERY
+        self, app: App, deadlines: Deadlines, *, look_every: float = LOOK_EVERY
     ) -> None:
         """Read the certificate, if there is one; raises `TlsUnusable`."""
         self._app = app
         self._deadlines = deadlines
-        self._look_every = look_every
         self._file: SocketFile | None = None
         self._servers: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -64,16 +55,19 @@ class Door:
         """Where it is: of port 0, once open, the port that the system chose."""
         self.sockets: list[socket.socket] = []
         """What listens; empty before it is open, and after it was closed."""
-        self.certificates = _certificates(listen.tls)
+        self.renewal: Renewal | None = None
+        """What looks after the certificate, if there is one."""
+        if listen.tls is not None:
+            self.renewal = Renewal("proxy", listen.tls, app.log, every=look_every)
         self._entrance: Entrance | None = None
-        if self.certificates is not None or listen.proxy_protocol:
+        if self.renewal is not None or listen.proxy_protocol:
             self._entrance = Entrance(
                 app.front,
                 app.limits,
                 deadlines,
                 inside=lambda: len(app.front),
                 announcers=TrustedProxies(listen.proxy_protocol),
-                certificates=self.certificates,
+                certificates=self.renewal.certificates if self.renewal else None,
             )
         app.adopted.append(self._go_by_the_new)
         self._watch()
@@ -97,9 +91,8 @@ class Door:
         if not isinstance(self.address, UnixAddress):
             port = self.sockets[0].getsockname()[1]
             self.address = self.address._replace(port=port)
-        if self.certificates is not None:
-            watching = self._renew(self.certificates)
-            self._tasks.append(spawn(watching, name="certificates"))
+        if self.renewal is not None:
+            self._tasks.append(spawn(self.renewal.run(), name="certificates"))
 
     def close(self) -> None:
         """Let nobody in any more; who is already inside stays."""
@@ -121,7 +114,7 @@ class Door:
         if isinstance(self.address, UnixAddress):
             self._file = SocketFile(Path(self.address.host))
             return [self._file.socket]
-        return await _bind(self.address)
+        return await bind_all(self.address)
 
     async def _serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -139,22 +132,6 @@ class Door:
                 self._downstream, sock=listener, backlog=BACKLOG
             )
             self._servers.append(server)
-
-    async def renew(self, certificates: Certificates) -> None:
-        """Look at the certificate's files once; what cannot be used is told."""
-        try:
-            renewed = await asyncio.to_thread(certificates.refresh)
-        except TlsUnusable as error:
-            self._app.log.warning("certificate_unusable", text=str(error))
-            return
-        if renewed:
-            not_after = int(certificates.not_after)
-            self._app.log.info("certificate_renewed", not_after=not_after)
-
-    async def _renew(self, certificates: Certificates) -> None:
-        while True:
-            await asyncio.sleep(self._look_every)
-            await self.renew(certificates)
 
     def _go_by_the_new(self) -> None:
         """Have who comes from now on bounded by the configuration in force."""
@@ -175,15 +152,11 @@ class Door:
                     functools.partial(entrance.refused.__getitem__, why),
                     why,
                 )
-        if (certificates := self.certificates) is not None:
-            watch(
-                "tls_certificate_expiry_timestamp_seconds",
-                lambda: certificates.not_after,
-            )
-            watch("tls_last_reload_successful", lambda: certificates.well)
+        if self.renewal is not None:
+            self.renewal.show(watch)
 
 
-async def _bind(address: Address) -> list[socket.socket]:
+async def bind_all(address: Address) -> list[socket.socket]:
     """Bind it; a name such as localhost may stand for an address of each family."""
     loop, bound = asyncio.get_running_loop(), list[socket.socket]()
     found = await loop.getaddrinfo(*address, type=socket.SOCK_STREAM)
@@ -224,13 +197,12 @@ class DecisionDoor:
         """Let engines in, by a socket of one's own or one that was inherited."""
         limits = self._app.limits
         await self._runner.setup()
-        bound = await _bind(self.address) if inherited is None else [inherited]
+        bound = await bind_all(self.address) if inherited is None else [inherited]
         self.sockets = bound
         for listener in bound:
             site = BoundedSite(
                 self._runner,
-                *self.address,
-                door=listener,
+                listener,
                 knows=self._app.forward_auth.trusts,
                 connections=limits.connections,
                 head_seconds=limits.idle_timeout,
@@ -310,17 +282,3 @@ def _clear_away(path: Path) -> None:
             path.unlink()
         except BlockingIOError:
             pass
-
-
-def _certificates(tls: Tls | None) -> Certificates | None:
-    if tls is None:
-        return None
-    return Certificates(
-        TlsSettings(
-            certificate=tls.certificate,
-            key=tls.key,
-            client_ca=tls.client_ca,
-            client_required=tls.client_certificates == "required",
-            min_version=_VERSIONS[tls.min_version],
-        )
-    )

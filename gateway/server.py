@@ -17,20 +17,22 @@ import signal
 import socket
 import struct
 from asyncio.trsock import TransportSocket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from gateway.admin.views import admin_app
 from gateway.app import App
+from gateway.certificates import Renewal
 from gateway.config.addresses import Address
 from gateway.console import Console, Observatory
 from gateway.errors import GatewayError
 from gateway.fronts.bounded import BoundedSite
 from gateway.fronts.status import status_app
-from gateway.listeners import DecisionDoor, Door
+from gateway.listeners import DecisionDoor, Door, bind_all
 from gateway.observe.audit import AuditLog
+from gateway.operators import Operators
 from gateway.reloads import Reloads
 from gateway.tasks import spawn
 from gateway.wire.deadlines import Deadlines
@@ -65,6 +67,9 @@ class Windows:
 
     def __init__(self) -> None:
         self._runners: list[web.AppRunner] = []
+        self._renewing: list[asyncio.Task[None]] = []
+        self.renewals: list[Renewal] = []
+        """What looks after their certificates."""
         self.addresses: dict[str, Address] = {}
         """Where each is, by name."""
 
@@ -72,21 +77,48 @@ class Windows:
         return f"<Windows: {', '.join(map(str, self.addresses.values()))}>"
 
     async def open(
-        self, name: str, address: Address, application: web.Application
+        self,
+        name: str,
+        address: Address,
+        application: web.Application,
+        operators: Operators | None = None,
     ) -> None:
-        """Open one; raises `CannotListen`."""
+        """Open one, for `operators` by their certificate; raises `CannotListen`."""
         runner = web.AppRunner(
             application, access_log=None, handler_cancellation=True, shutdown_timeout=1
         )
         await runner.setup()
         self._runners.append(runner)
+        sites: list[BoundedSite] = []
+        certificates = operators.certificates if operators else None
+        refused = operators.unheard if operators else None
         with clear(name, address):
-            await BoundedSite(runner, address.host, address.port).start()
+            doors = await bind_all(address)
+            for door in doors:
+                site = BoundedSite(
+                    runner, door, certificates=certificates, refused=refused
+                )
+                await site.start()
+                sites.append(site)
         # Port 0 lets the system choose: tell which one it chose.
-        self.addresses[name] = address._replace(port=runner.addresses[0][1])
+        self.addresses[name] = address._replace(port=doors[0].getsockname()[1])
+        if operators is not None and operators.renewal is not None:
+            self._renew(operators.renewal, sites)
+
+    def _renew(self, renewal: Renewal, sites: Sequence[BoundedSite]) -> None:
+        def begin_anew() -> None:
+            # Whom an authority let in that is gone must not go on asking.
+            for site in sites:
+                site.close_idle()
+
+        renewal.taken_up = begin_anew
+        self.renewals.append(renewal)
+        self._renewing.append(spawn(renewal.run(), name="certificates-admin"))
 
     async def close(self) -> None:
         """Close all, the last one first."""
+        for task in self._renewing:
+            task.cancel()
         for runner in reversed(self._runners):
             await runner.cleanup()
 
@@ -143,16 +175,18 @@ class Server:
         app, listen = self._app, self._app.config.listen
         status = status_app(self, app.metrics_registry)
         await self._windows.open("status", listen.status, status)
+        operators = Operators(
+            lambda: app.config, log=app.log, clock=app.clock, watch=app.metrics.watch
+        )
         admin = admin_app(
             explainer=app.explainer,
             desk=app.desk,
             console=Console(self.observatory, app),
-            token=lambda: app.config.admin.token,
+            keeper=operators.keeper,
             reloader=self._reloads,
             auditor=AuditLog(app.log),
-            hosts=(listen.admin.host,),
         )
-        await self._windows.open("admin", listen.admin, admin)
+        await self._windows.open("admin", listen.admin, admin, operators)
         await self.open_doors({})
         told = {name: str(address) for name, address in self.addresses.items()}
         app.log.info("listening", **told)

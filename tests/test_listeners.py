@@ -277,11 +277,11 @@ async def test_clients_come_by_tls(tmp_path, pki):
 
         assert told.endswith(b"ok")
         assert b"x-forwarded-proto: https\r\n" in place.sent()
-        assert door.certificates is not None
-        assert door.certificates.not_after == value(
-            "gateway_tls_certificate_expiry_timestamp_seconds"
+        assert door.renewal is not None
+        assert door.renewal.certificates.not_after == value(
+            "gateway_tls_certificate_expiry_timestamp_seconds", {"listener": "proxy"}
         )
-        assert 1 == value("gateway_tls_last_reload_successful")
+        assert 1 == value("gateway_tls_last_reload_successful", {"listener": "proxy"})
 
 
 async def test_a_real_http_client_is_content(tmp_path, pki):
@@ -336,10 +336,10 @@ async def test_a_client_certificate_may_be_required(tmp_path, pki):
 async def test_renewed_files_are_taken_up_while_it_serves(tmp_path, pki):
     """The log tells, with the new expiry."""
     async with opened(tls(pki), tmp_path, look_every=0.01) as (door, place):
-        assert door.certificates is not None
-        before = door.certificates.context
+        assert door.renewal is not None
+        certificates = door.renewal.certificates
+        before = certificates.context
         pki.issue()
-        certificates = door.certificates
         await until(lambda: certificates.context is not before)
         connection = await asyncio.open_connection(
             *door.address, ssl=pki.client(), server_hostname="localhost"
@@ -356,16 +356,16 @@ async def test_renewed_files_are_taken_up_while_it_serves(tmp_path, pki):
 async def test_a_broken_renewal_is_told_and_the_old_pair_serves_on(tmp_path, pki):
     """Once, and a metric shows it until it is mended."""
     async with opened(tls(pki), tmp_path) as (door, place):
-        assert door.certificates is not None
+        assert door.renewal is not None
         pki.key.write_text("nothing of use")
         for _ in range(4):
-            await door.renew(door.certificates)
+            await door.renewal.look()
         connection = await asyncio.open_connection(
             *door.address, ssl=pki.client(), server_hostname="localhost"
         )
         assert (await asked(*connection)).endswith(b"ok")
         shown = place.app.metrics_registry.get_sample_value(
-            "gateway_tls_last_reload_successful"
+            "gateway_tls_last_reload_successful", {"listener": "proxy"}
         )
     [event] = [each for each in place.log.events() if "certificate" in each["event"]]
 

@@ -2,8 +2,9 @@
 
 A view notes what it is about to do and, once it is done, what came of it; the
 middleware tells it to the auditor when the request is over, done or failed. Whoever
-was turned away is told of too. Nothing told is a token: of one that was revoked it is
-the beginning of its mark's fingerprint.
+was turned away is told of too. Who came with a certificate is told by its name; who came
+with the token has none, since it is everybody's. Nothing told is a token: of one that
+was revoked it is the beginning of its mark's fingerprint.
 """
 
 from typing import Final
@@ -11,13 +12,13 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.admin.guards import Problem
+from gateway.admin.guards import HOLDER, Problem
 from gateway.admin.promises import Auditor
 from gateway.errors import GatewayError
 
 NOTES: Final = web.RequestKey("notes", dict[str, str | float])
 _ACTION: Final = "action"
-_TURNED_AWAY: Final = frozenset({401, 403, 421})
+_TURNED_AWAY: Final = frozenset({401, 403, 421, 429})
 
 
 def note(request: web.Request, action: str, /, **fields: str | float) -> None:
@@ -51,6 +52,8 @@ def audited(auditor: Auditor | None) -> Middleware:
         if auditor is None or _ACTION not in notes:
             return
         fields = {name: value for name, value in notes.items() if name != _ACTION}
+        if known := request.get(HOLDER, ""):
+            fields["certificate"] = known
         auditor.record(
             str(notes[_ACTION]),
             str(fields.pop("outcome", outcome)),

@@ -7,6 +7,13 @@ every explanation and whatever names subjects needs the admin token, and without
 configured token all that is off. The rest, which is only to be read, loopback may read
 without the token, and nobody else. No refusal repeats what a client sent.
 
+Where `admin.tls.client_ca` is, a certificate that it signed does as well as the token. Of
+wrong tokens an address has so many (`guesses`), then none is looked at for a while; who
+reads from loopback goes on reading.
+
+With TLS the certificate's own names are known hosts too: a browser that was led here by
+another name has not let its page ask.
+
 The token is brought as Bearer (programs) or as the password of Basic (browsers). Why
 Basic and no session cookie: cookies know no ports (RFC 6265 §8.5), so a browser would
 give the session to every other server that listens on the same loopback address, the
@@ -20,6 +27,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import math
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final
@@ -28,6 +36,9 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.admin.guesses import LOOPBACK as HERE
+from gateway.admin.guesses import Guesses, address
+from gateway.admin.holders import holder
 from gateway.errors import ProviderUnavailable, StoreUnavailable
 from gateway.values import Secret
 
@@ -58,7 +69,10 @@ FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 """Who sends one of these sends for somebody else."""
 
 SIGNED_IN: Final = web.RequestKey("signed_in", bool)
-"""Whether a request brought the admin token."""
+"""Whether a request brought the admin token, or a certificate as good as it."""
+
+HOLDER: Final = web.RequestKey("holder", str)
+"""Whose certificate let a request in; "" where none did."""
 
 
 class Problem(Exception):
@@ -149,31 +163,61 @@ def as_problem(error: Exception) -> Problem:
             return Problem(500, "internal", message)
 
 
-def guarded(
-    token: Callable[[], Secret | None],
-    hosts: Iterable[str],
-    readable: Collection[str] = (),
-) -> Middleware:
-    """Make the middleware that lets only known hosts, own pages and the token in.
+class Doorkeeper:
+    """What the guard goes by, besides the request."""
 
-    `token` gives the one in force. `hosts` are names and addresses as settings have them: no port, no brackets.
-    `readable` are the paths that loopback may read without the token; one that ends
-    with a slash stands for all below it.
+    def __init__(
+        self,
+        *,
+        token: Callable[[], Secret | None],
+        guesses: Guesses,
+        now: Callable[[], float],
+        hosts: Iterable[str] = (),
+        names: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
+        """`token` gives the one in force, `now` the time.
+
+        `hosts` are names and addresses as settings have them: no port, no brackets.
+        `names` gives those of the certificate in force, some `*.suffix`.
+        """
+        self.token = token
+        self.guesses = guesses
+        self.now = now
+        self._known = (LOOPBACK | set(map(_in_brackets, hosts))) - ANY_ADDRESS
+        self._names = names
+
+    def knows(self, host: str) -> bool:
+        """Tell whether this is a name or address of ours."""
+        if host in self._known:
+            return True
+        names = {*map(_in_brackets, self._names())}
+        return host in names or f"*.{host.partition('.')[2]}" in names
+
+
+def guarded(keeper: Doorkeeper, readable: Collection[str] = ()) -> Middleware:
+    """Make the middleware that lets only known hosts, own pages and operators in.
+
+    `readable` are the paths that loopback may read as nobody; one that ends with a
+    slash stands for all below it.
     """
-    named = {f"[{host}]" if ":" in host else host.lower() for host in hosts}
-    known = (LOOPBACK | named) - ANY_ADDRESS
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        _check_host(request, known)
+        _check_host(request, keeper)
         _check_site(request)
-        needed = token()
-        if not _may_read(request, readable):
-            _check_token(request, needed)
-        request[SIGNED_IN] = _has_token(request, needed)
+        shown = request.get_extra_info("peercert")
+        request[HOLDER] = known = holder(shown, keeper.now())
+        reads = not known and _may_read(request, readable, keeper.guesses)
+        if not (known or reads):
+            _check_token(request, keeper)
+        request[SIGNED_IN] = not reads
         return await handler(request)
 
     return guard
+
+
+def _in_brackets(host: str) -> str:
+    return f"[{host}]" if ":" in host else host.lower()
 
 
 def host_name(value: str) -> str:
@@ -182,9 +226,12 @@ def host_name(value: str) -> str:
     return found[1] if found else ""
 
 
-def _check_host(request: web.Request, known: frozenset[str]) -> None:
-    if host_name(request.headers.get(hdrs.HOST, "")) not in known:
-        message = "Expected a Host of localhost, 127.0.0.1, [::1] or a configured name."
+def _check_host(request: web.Request, keeper: Doorkeeper) -> None:
+    if not keeper.knows(host_name(request.headers.get(hdrs.HOST, ""))):
+        message = (
+            "Expected a Host of localhost, 127.0.0.1, [::1], that of `listen.admin` or"
+            " a name of the certificate."
+        )
         raise Problem(421, "unknown_host", message)
 
 
@@ -207,7 +254,9 @@ def _check_site(request: web.Request) -> None:
         raise Problem(403, "cross_site", message)
 
 
-def _may_read(request: web.Request, readable: Collection[str]) -> bool:
+def _may_read(
+    request: web.Request, readable: Collection[str], guesses: Guesses
+) -> bool:
     """Tell whether this is for loopback to read, and comes from there, as nobody."""
     if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
         return False
@@ -215,8 +264,10 @@ def _may_read(request: web.Request, readable: Collection[str]) -> bool:
     below = f"{path.rpartition('/')[0]}/"
     if path not in readable and (below == "/" or below not in readable):
         return False
-    # Who brings credentials is told when they are wrong.
-    return hdrs.AUTHORIZATION not in request.headers and from_loopback(request)
+    # Who brings credentials is told when they are wrong, if anybody looks at them: what
+    # a browser remembers must not keep it from reading while its neighbour guesses.
+    unread = hdrs.AUTHORIZATION not in request.headers or guesses.wait(HERE) > 0
+    return unread and from_loopback(request)
 
 
 def from_loopback(request: web.Request) -> bool:
@@ -244,14 +295,17 @@ def _is_loopback(end: object) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def _check_token(request: web.Request, token: Secret | None) -> None:
+def _check_token(request: web.Request, keeper: Doorkeeper) -> None:
+    token = keeper.token()
     if token is None:
         message = (
-            "No admin token is configured (`admin.token`), so this is off, and reading"
-            " is for loopback alone."
+            "No admin token is configured (`admin.token`), so this is off for whoever"
+            " shows no certificate, and reading is for loopback alone."
         )
         raise Problem(403, "admin_token_not_configured", message)
-    if not _has_token(request, token):
+    if not (
+        hdrs.AUTHORIZATION in request.headers and _is_right(request, keeper, token)
+    ):
         if request.path.startswith("/api/"):
             message = "Expected the admin token: Authorization: Bearer …"
             challenge = 'Bearer realm="gateway admin"'
@@ -262,9 +316,25 @@ def _check_token(request: web.Request, token: Secret | None) -> None:
         raise Problem(401, "unauthorized", message, headers=headers)
 
 
-def _has_token(request: web.Request, token: Secret | None) -> bool:
+def _is_right(request: web.Request, keeper: Doorkeeper, token: Secret) -> bool:
+    """Compare what was brought, if the address was not wrong too often."""
+    who = HERE if from_loopback(request) else address(request.remote or "")
+    if wait := keeper.guesses.wait(who):
+        keeper.guesses.refuse()
+        message = (
+            "Too many wrong tokens came from there; none is looked at for a while."
+        )
+        headers = {"Retry-After": str(math.ceil(wait))}
+        raise Problem(429, "too_many_guesses", message, headers=headers)
+    if _has_token(request, token):
+        return True
+    keeper.guesses.wrong(who)
+    return False
+
+
+def _has_token(request: web.Request, token: Secret) -> bool:
     values = request.headers.getall(hdrs.AUTHORIZATION, ())
-    if token is None or len(values) != 1:
+    if len(values) != 1:
         return False
     scheme, _, given = values[0].partition(" ")
     raw = given.strip().encode("utf-8", "surrogateescape")

@@ -93,10 +93,11 @@ _REFUSALS: Final[Mapping[int, str]] = {
     413: "The body is too long.",
     415: "The body is not JSON.",
     421: "The Host is not one of ours.",
+    429: "Too many wrong admin tokens came from there; Retry-After tells when to come.",
     503: "What is needed for this does not answer now.",
 }
-_READ: Final = (400, 401, 403, 421, 503)
-_WRITE: Final = (400, 401, 403, 408, 413, 415, 421, 503)
+_READ: Final = (400, 401, 403, 421, 429, 503)
+_WRITE: Final = (400, 401, 403, 408, 413, 415, 421, 429, 503)
 
 
 @cache
@@ -111,7 +112,8 @@ def openapi(providers: tuple[str, ...] = ()) -> dict[str, Any]:
             "title": "token-gateway, the admin listener",
             "version": VERSION,
             "description": "Reading is open to loopback, where no Authorization is"
-            " sent; everything else needs the admin token.",
+            " sent; everything else needs the admin token, or a certificate signed by"
+            " `admin.tls.client_ca`.",
         },
         "paths": _paths(),
         "components": {
@@ -221,7 +223,7 @@ def _paths() -> dict[str, Any]:
                 "responses": {
                     "200": _json("It is in force.", Reload),
                     "422": _json("It is not: the files have problems.", Reload),
-                    **_refused(401, 403, 421, 503),
+                    **_refused(401, 403, 421, 429, 503),
                 },
             }
         },
@@ -233,7 +235,7 @@ def _paths() -> dict[str, Any]:
                 "parameters": [some_id],
                 "responses": {
                     "204": {"description": "It is gone."},
-                    **_refused(401, 403, 404, 421, 503),
+                    **_refused(401, 403, 404, 421, 429, 503),
                 },
             }
         },

@@ -105,7 +105,8 @@ class Auditor(Protocol):
 
         `action` is `revoke`, `lift`, `reload`, `explain`, `sign_in` or `refused`;
         `outcome` is `done`, `failed` or `denied`. `fields` always has `peer`, `via`
-        (`page` or `api`) and `request`, and tells what it was about; never a token.
+        (`page` or `api`) and `request`, `certificate` where one was shown, and tells
+        what it was about; never a token.
         """
         ...
 

@@ -5,12 +5,11 @@
     readings    the same for programs: what may be read
     changes     explain and revoke, for programs
     auditing    who changed what
-    guards      who may speak
+    guards      who may speak: `guesses` counts wrong tokens, `holders` reads certificates
 
 Pages and programs are told the same things by the same functions.
 """
 
-from collections.abc import Callable, Iterable
 from typing import Final
 
 from aiohttp import web
@@ -18,7 +17,7 @@ from aiohttp import web
 from gateway.admin.auditing import audited
 from gateway.admin.changes import DEADLINE, add_changes
 from gateway.admin.forms import add_forms
-from gateway.admin.guards import add_safe_headers, errors, guarded
+from gateway.admin.guards import Doorkeeper, add_safe_headers, errors, guarded
 from gateway.admin.pages import PAGES, add_pages
 from gateway.admin.promises import (
     CONSOLE,
@@ -33,7 +32,6 @@ from gateway.admin.promises import (
 )
 from gateway.admin.readings import READABLE, add_readings
 from gateway.admin.rendering import add_templates, word_problem
-from gateway.values import Secret
 
 BODY_LIMIT_BYTES: Final = 64 * 1024
 BODY_SECONDS: Final = 10.0
@@ -44,21 +42,17 @@ def admin_app(
     explainer: Explainer,
     desk: RevocationDesk,
     console: Console,
-    token: Callable[[], Secret | None],
+    keeper: Doorkeeper,
     reloader: Reloader | None = None,
     auditor: Auditor | None = None,
-    hosts: Iterable[str] = (),
     body_seconds: float = BODY_SECONDS,
 ) -> web.Application:
-    """Make the application; `token` gives the one in force; `hosts` are names it is served under besides loopback's.
-
-    `body_seconds` is how long a body may take to come.
-    """
+    """Make the application; `body_seconds` is how long a body may take to come."""
     app = web.Application(
         middlewares=[
             errors(word_problem),
             audited(auditor),
-            guarded(token, hosts, READABLE | PAGES),
+            guarded(keeper, READABLE | PAGES),
         ],
         client_max_size=BODY_LIMIT_BYTES,
     )

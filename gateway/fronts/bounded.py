@@ -8,10 +8,15 @@ connection's begin or its last answer, however the bytes drip.
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from aiohttp import web
+
+from gateway.fronts.handshakes import Handshakes
+from gateway.tasks import spawn
+from gateway.wire.tls import Certificates
 
 CONNECTIONS: Final = 256
 """Of one listener. Beyond, the oldest goes: a probe must always get in."""
@@ -21,49 +26,69 @@ STRANGERS: Final = 16
 take from nobody."""
 
 HEAD_SECONDS: Final = 10.0
+BACKLOG: Final = 128
 
 
 class BoundedSite(web.BaseSite):
-    """What `web.TCPSite` is, with bounds."""
+    """What `web.SockSite` is, with bounds."""
 
     def __init__(
         self,
         runner: web.BaseRunner,
-        host: str,
-        port: int,
+        door: socket.socket,
         *,
         connections: int = CONNECTIONS,
         head_seconds: float = HEAD_SECONDS,
-        door: socket.socket | None = None,
         knows: Callable[[str], bool] | None = None,
+        certificates: Certificates | None = None,
+        refused: Counter[str] | None = None,
         **options: Any,
     ) -> None:
-        """`door` is a bound socket to listen on instead; `options` are aiohttp's.
+        """`door` is bound; `options` are aiohttp's.
 
         Where `knows` tells who may ask, all others have a few connections of their own.
+        With `certificates` it speaks TLS, and counts in `refused` who cannot.
         """
         super().__init__(runner)
         self._door = door
         self._knows = knows
         self._options = options
-        self._place = (host, port)
         self._connections = connections
         self._head_seconds = head_seconds
+        self._handshakes: Handshakes | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        if certificates is not None:
+            self._handshakes = Handshakes(
+                certificates,
+                self._handler,
+                seconds=head_seconds,
+                refused=Counter() if refused is None else refused,
+            )
 
     @property
     def name(self) -> str:
-        """Tell where it was asked to listen."""
-        host, port = self._place
-        return f"http://{host}:{port}"
+        """Tell where it listens."""
+        scheme = "http" if self._handshakes is None else "https"
+        return f"{scheme}://{self._door.getsockname()}"
 
     async def start(self) -> None:
         """Open it; raises `OSError`."""
         await super().start()
-        loop = asyncio.get_running_loop()
-        if self._door is None:
-            self._server = await loop.create_server(self._handler, *self._place)
-        else:
+        if self._handshakes is None:
+            loop = asyncio.get_running_loop()
             self._server = await loop.create_server(self._handler, sock=self._door)
+            return
+        self._door.listen(BACKLOG)
+        work = self._handshakes.serve(self._door)
+        self._accepting = spawn(work, name="accept-tls")
+
+    async def stop(self) -> None:
+        """Let nobody in any more, and cut those who are on the way in."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.wait([self._accepting])
+            self._door.close()
+        await super().stop()
 
     def close_idle(self) -> None:
         """Close every connection, those in use after their answer."""

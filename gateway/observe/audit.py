@@ -2,7 +2,8 @@
 
 One line among the events, `event: "audit"`, whatever `log.level` says: a change that
 nobody can be asked about afterwards is worse than a talkative log. Who was turned away
-changed nothing and may come a thousand times: that is told once in a while, by address.
+changed nothing and may come a thousand times: that is told once in a while, by address
+and by why.
 The writer is the events' own, which never makes anybody wait.
 """
 
@@ -26,7 +27,7 @@ class AuditLog:
         """Take note of a change, of an attempt at one, or of an explanation."""
         told = {"action": action, "outcome": outcome, **fields}
         if outcome == _TURNED_AWAY:
-            key = (action, fields.get("peer", ""))
+            key = (action, fields.get("peer", ""), fields.get("error", ""))
             self._log.repeated("audit", key, **told)
         else:
             self._log.always("audit", **told)

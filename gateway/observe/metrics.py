@@ -80,8 +80,15 @@ READINGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Connections refused before HTTP began.",
         ("reason",),
     ),
-    "tls_certificate_expiry_timestamp_seconds": ("When our certificate expires.", ()),
-    "tls_last_reload_successful": ("Whether its files, as they are, are in force.", ()),
+    "admin_refused_total": ("Who was not let in at the admin listener.", ("reason",)),
+    "tls_certificate_expiry_timestamp_seconds": (
+        "When our certificate expires.",
+        ("listener",),
+    ),
+    "tls_last_reload_successful": (
+        "Whether its files, as they are, are in force.",
+        ("listener",),
+    ),
     "log_lines_dropped_total": ("Log lines that could not be written.", ("log",)),
 }
 """What `Metrics.watch` can show: what it tells and its labels."""

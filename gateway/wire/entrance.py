@@ -78,22 +78,7 @@ class Entrance:
 
     async def serve(self, listener: socket.socket) -> None:
         """Take connections in until cancelled, and close the listener."""
-        loop = asyncio.get_running_loop()
-        listener.setblocking(False)
-        try:
-            while True:
-                try:
-                    line, address = await loop.sock_accept(listener)
-                except OSError:
-                    await asyncio.sleep(_BREATH)
-                    continue
-                self._take_in(line, address)
-                for line, address in _queued(listener):
-                    self._take_in(line, address)
-                # A queue without end must not keep others from their turn.
-                await asyncio.sleep(0)
-        finally:
-            listener.close()
+        await accept(listener, self._take_in)
 
     def abort(self) -> None:
         """Cut whoever is still arriving."""
@@ -159,6 +144,28 @@ class Entrance:
             ssl_handshake_timeout=self.limits.header_timeout if tls else None,
             ssl_shutdown_timeout=_GOODBYE if tls else None,
         )
+
+
+async def accept(
+    listener: socket.socket, take_in: Callable[[socket.socket, object], None]
+) -> None:
+    """Hand connections on, with their address, until cancelled; close the listener."""
+    loop = asyncio.get_running_loop()
+    listener.setblocking(False)
+    try:
+        while True:
+            try:
+                line, address = await loop.sock_accept(listener)
+            except OSError:
+                await asyncio.sleep(_BREATH)
+                continue
+            take_in(line, address)
+            for line, address in _queued(listener):
+                take_in(line, address)
+            # A queue without end must not keep others from their turn.
+            await asyncio.sleep(0)
+    finally:
+        listener.close()
 
 
 def _queued(listener: socket.socket) -> Iterator[tuple[socket.socket, object]]:

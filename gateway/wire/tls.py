@@ -48,8 +48,11 @@ class Certificates:
         self._settings = settings
         self._seen = self._judged = self._digest()
         self.context = _context(settings)
-        self.not_after = _not_after(settings.certificate)
+        own = _own(settings.certificate)
+        self.not_after = own.not_valid_after_utc.timestamp()
         """When the certificate expires, in Unix seconds."""
+        self.names = _names(own)
+        """Whose it is: names in lower case, some `*.suffix`, and addresses."""
         self.well = True
         """Whether the files, as they are now, are what is in force."""
 
@@ -70,7 +73,8 @@ class Certificates:
         self._judged = digest
         self.well = False
         context = _context(self._settings)
-        self.not_after = _not_after(self._settings.certificate)
+        own = _own(self._settings.certificate)
+        self.not_after, self.names = own.not_valid_after_utc.timestamp(), _names(own)
         self.context = context
         self.well = True
         return True
@@ -114,9 +118,21 @@ def _context(settings: TlsSettings) -> ssl.SSLContext:
     return context
 
 
-def _not_after(certificate: Path) -> float:
+def _own(certificate: Path) -> x509.Certificate:
     try:
         (own, *_) = x509.load_pem_x509_certificates(certificate.read_bytes())
     except (OSError, ValueError) as error:
         raise TlsUnusable(f"{certificate} has no readable certificate") from error
-    return own.not_valid_after_utc.timestamp()
+    return own
+
+
+def _names(certificate: x509.Certificate) -> frozenset[str]:
+    # RFC 9110 §4.3.4: these alone count; browsers have not read the subject for years.
+    kind = x509.SubjectAlternativeName
+    try:
+        told = certificate.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, ValueError):
+        return frozenset()
+    hosts = (name.lower() for name in told.get_values_for_type(x509.DNSName))
+    addresses = map(str, told.get_values_for_type(x509.IPAddress))
+    return frozenset({*hosts, *addresses})

@@ -32,8 +32,10 @@ from gateway.facts.marks import TokenTerms
 from gateway.fronts.status import status_app
 from gateway.observe.audit import AuditLog
 from gateway.observe.logs import Log, configure
+from gateway.observe.parent import ParentReadings
 from gateway.observe.reloads import ReloadMetrics
 from gateway.observe.revocations import RevocationLog
+from gateway.operators import Operators
 from gateway.reloads import Reloads
 from gateway.revocation import READING, Revocation
 from gateway.server import Windows, clear
@@ -46,6 +48,13 @@ from gateway.workers.post import House, Pace, Post
 
 _MARGIN: Final = 1.5
 """Seconds for a worker to say that it has ended, beyond the drain's own deadline."""
+
+
+_WATCHED: Final = (
+    "admin_refused_total",
+    "tls_certificate_expiry_timestamp_seconds",
+    "tls_last_reload_successful",
+)
 
 
 class Parent:
@@ -77,6 +86,8 @@ class Parent:
         self._desk = Desk(self._posts, marks, tuple(config.providers))
         self._console = Console(self._posts, settled(loaded), clock)
         self._scraper = Scraper(self._posts, asyncio.get_running_loop())
+        self._readings = ParentReadings(_WATCHED)
+        self.show(self._readings)
         self._house = House(
             command=command,
             build=lambda: self._build,
@@ -135,16 +146,21 @@ class Parent:
         ]
         status = status_app(self, self._scraper.registry)
         await self._windows.open("status", listen.status, status)
+        operators = Operators(
+            lambda: self.config,
+            log=self._log,
+            clock=self._clock,
+            watch=self._readings.watch,
+        )
         admin = admin_app(
             explainer=Explainer(self._posts),
             desk=self._desk,
             console=self._console,
+            keeper=operators.keeper,
             reloader=self.reloads,
             auditor=AuditLog(self._log),
-            token=lambda: self.config.admin.token,
-            hosts=(listen.admin.host,),
         )
-        await self._windows.open("admin", listen.admin, admin)
+        await self._windows.open("admin", listen.admin, admin, operators)
         self._tasks += [
             spawn(post.hold(), name=f"post-{post.number}") for post in self._posts
         ]

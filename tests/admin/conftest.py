@@ -3,7 +3,15 @@
 import pytest
 
 from gateway.admin.views import admin_app
-from tests.admin.doubles import AUTHORIZED, TOKEN, Console, Desk, Explainer, Reloader
+from tests.admin.doubles import (
+    AUTHORIZED,
+    TOKEN,
+    Console,
+    Desk,
+    Explainer,
+    Reloader,
+    keeper,
+)
 
 
 @pytest.fixture
@@ -32,12 +40,12 @@ def reloader():
 
 @pytest.fixture
 def application(explainer, desk, console, reloader):
-    """Give the application; `options` are those of `admin_app`."""
+    """Give the application; `options` are those of `admin_app`, and the token."""
 
-    def make(**options):
+    def make(token=TOKEN, **options):
         parts = {"explainer": explainer, "desk": desk, "console": console}
         parts["reloader"] = reloader
-        return admin_app(**{**parts, "token": lambda: TOKEN, **options})
+        return admin_app(**{**parts, "keeper": keeper(token), **options})
 
     return make
 

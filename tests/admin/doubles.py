@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.admin.guards import Doorkeeper
+from gateway.admin.guesses import Guesses
 from gateway.admin.picture import Picture
 from gateway.admin.promises import Settled
 from gateway.admin.recent import Seen
@@ -10,11 +12,18 @@ from gateway.admin.troubles import Workers
 from gateway.errors import StoreUnavailable
 from gateway.values import Mark, MarkKind, Reload, Secret
 from tests.admin.samples import NOW, SETTLED, exchange, picture
+from tests.fakes import Clock
 
 TOKEN = Secret("an-admin-token-of-some-length")
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 FINGERPRINT = "0123456789abcdef" * 4
 TRACE: Mapping[str, Any] = {"route": "likes", "decision": "deny", "reason": "expired"}
+
+
+def keeper(token: Secret | None = TOKEN, **options: Any) -> Doorkeeper:
+    """Make what the guard goes by; at a moment that does not pass."""
+    parts = {"guesses": Guesses(Clock().monotonic), "now": lambda: NOW, **options}
+    return Doorkeeper(token=lambda: token, **parts)
 
 
 class Explainer:

@@ -1,6 +1,10 @@
 import asyncio
 import base64
+import ssl
+from datetime import UTC, datetime
+from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
@@ -8,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.admin.guards import (
+    HOLDER,
+    SIGNED_IN,
     Problem,
     add_safe_headers,
     as_json,
@@ -16,8 +22,12 @@ from gateway.admin.guards import (
     host_name,
     json_errors,
 )
+from gateway.admin.guesses import WITHIN, WRONG, Guesses
 from gateway.errors import StoreUnavailable
 from gateway.values import Secret
+from tests.admin.doubles import keeper
+from tests.fakes import Clock
+from tests.wire.pki import Pki
 
 TOKEN = Secret("an-admin-token-of-some-length")
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -25,6 +35,10 @@ AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
 async def _work(_request: web.Request) -> web.Response:
     return as_json({"done": True})
+
+
+async def _holder(request: web.Request) -> web.Response:
+    return as_json({"holder": request[HOLDER], "signed_in": request[SIGNED_IN]})
 
 
 async def _fail(request: web.Request) -> web.Response:
@@ -40,9 +54,9 @@ async def _fail(request: web.Request) -> web.Response:
 def admin(aiohttp_client):
     """Give a client of a guarded application; `token` None configures none."""
 
-    async def start(token: Secret | None = TOKEN, hosts: tuple[str, ...] = ()):
+    async def start(token: Secret | None = TOKEN, **options: Any):
         app = web.Application(
-            middlewares=[json_errors, guarded(lambda: token, hosts, readable=("/",))]
+            middlewares=[json_errors, guarded(keeper(token, **options), ("/",))]
         )
         app.on_response_prepare.append(add_safe_headers)
         app.router.add_get("/", _work)
@@ -243,6 +257,120 @@ async def test_an_address_of_the_settings_is_known_in_brackets(admin, host):
     client = await admin(hosts=(host,))
     headers = {**AUTHORIZED, "Host": f"[{host}]:9091"}
     async with client.get("/api/work", headers=headers) as answer:
+        assert 200 == answer.status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("admin.example:9091", 200),
+        ("Admin.Example", 200),
+        ("one.shop.example", 200),
+        ("[fd00::7]:9091", 200),
+        ("10.1.2.3", 200),
+        ("localhost", 200),
+        ("shop.example", 421),
+        ("a.b.shop.example", 421),
+        ("evil.example", 421),
+        ("", 421),
+    ],
+)
+async def test_the_names_of_the_certificate_are_hosts_of_ours(admin, host, status):
+    """A browser that came by another name has not believed the certificate."""
+    names = frozenset({"admin.example", "*.shop.example", "fd00::7", "10.1.2.3"})
+    client = await admin(names=lambda: names)
+    headers = {**AUTHORIZED, "Host": host}
+    async with client.get("/api/work", headers=headers) as answer:
+        assert status == answer.status
+
+
+# --------------------------------------------------------------------- certificates
+
+
+async def test_a_certificate_does_until_it_ends(aiohttp_server, tmp_path):
+    """Each request is asked anew: its connection may last for longer."""
+    pki, clock = Pki(tmp_path), Clock()
+    ends = datetime.fromtimestamp(clock.now() + 60, UTC)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki.ca))
+    tls.load_cert_chain(pki.certificate, pki.key)
+    tls.verify_mode = ssl.CERT_OPTIONAL
+    app = web.Application(middlewares=[json_errors, guarded(keeper(now=clock.now))])
+    app.router.add_route("*", "/api/work", _holder)
+    server = await aiohttp_server(app, ssl=tls)
+    context = pki.client()
+    context.load_cert_chain(pki.show("ada", until=ends))
+    told = []
+    async with aiohttp.ClientSession() as http:
+        for _ in range(2):
+            url = f"https://localhost:{server.port}/api/work"
+            async with http.post(url, json={}, ssl=context) as answer:
+                told.append((answer.status, (await answer.json()).get("holder")))
+            clock.advance(60)
+
+    assert [(200, "ada"), (401, None)] == told
+
+
+# -------------------------------------------------------------------------- guesses
+
+
+WRONG_TOKEN = {"Authorization": "Bearer SECRET"}
+
+
+async def test_after_so_many_wrong_tokens_none_is_looked_at(admin):
+    """Not even the right one: else the next guess might be it."""
+    clock = Clock()
+    guesses = Guesses(clock.monotonic)
+    client = await admin(guesses=guesses)
+    for _ in range(WRONG):
+        wrong = client.get("/api/work", headers=WRONG_TOKEN)
+        assert (401, "unauthorized") == await refusal(wrong)
+    clock.advance(WITHIN - 7.5)
+
+    for headers in (WRONG_TOKEN, AUTHORIZED, basic(str(TOKEN))):
+        async with client.post("/api/work", headers=headers) as answer:
+            assert (429, "8") == (answer.status, answer.headers["Retry-After"])
+            assert "SECRET" not in await answer.text()
+    assert {"token": WRONG, "guesses": 3} == guesses.counted
+    clock.advance(7.5)
+    async with client.post("/api/work", headers=AUTHORIZED) as answer:
+        assert 200 == answer.status
+
+
+async def test_loopback_goes_on_reading_while_somebody_guesses_there(admin):
+    """Also with what a browser remembers, right or wrong; it is nobody's reading then."""
+    client = await admin()
+    for _ in range(WRONG + 1):
+        async with client.get("/", headers=WRONG_TOKEN):
+            pass
+
+    for headers in ({}, AUTHORIZED, WRONG_TOKEN):
+        async with client.get("/", headers=headers) as answer:
+            assert (200, {"done": True}) == (answer.status, await answer.json())
+    async with client.get("/api/work", headers=AUTHORIZED) as answer:
+        assert 429 == answer.status
+
+
+async def test_who_brings_no_token_guesses_nothing(admin):
+    """A browser's first request, and a probe's every one."""
+    client = await admin()
+    for _ in range(WRONG + 1):
+        async with client.post("/api/work") as answer:
+            assert 401 == answer.status
+    async with client.post("/api/work", headers=AUTHORIZED) as answer:
+        assert 200 == answer.status
+
+
+async def test_what_came_through_a_proxy_is_not_loopbacks_guess(admin):
+    """Whoever guesses from afar keeps nobody out who is here."""
+    client = await admin()
+    afar = {"X-Forwarded-For": "192.0.2.7"}
+    for _ in range(WRONG + 1):
+        async with client.get("/api/work", headers={**WRONG_TOKEN, **afar}):
+            pass
+
+    async with client.get("/api/work", headers={**AUTHORIZED, **afar}) as answer:
+        assert 429 == answer.status
+    async with client.get("/api/work", headers=AUTHORIZED) as answer:
         assert 200 == answer.status
 
 

@@ -62,7 +62,7 @@ async def test_without_a_configured_token_there_is_only_reading(
     aiohttp_client, application
 ):
     """On loopback; explaining and changing are off."""
-    client = await aiohttp_client(application(token=lambda: None))
+    client = await aiohttp_client(application(token=None))
     for path, status in (("/", 200), ("/api/overview", 200), ("/sign-in", 403)):
         async with client.get(path, allow_redirects=False) as answer:
             assert status == answer.status

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ async def desk(
     runner = web.ServerRunner(server, shutdown_timeout=1)
     await runner.setup()
     try:
-        await BoundedSite(runner, "127.0.0.1", 0).start()
+        await BoundedSite(runner, socket.create_server(("127.0.0.1", 0))).start()
         yield Desk(house, forward_auth, runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,7 +28,8 @@ async def opened(**bounds: Any) -> AsyncIterator[int]:
     app.add_routes([web.get("/", _answer), web.get("/broken", _break)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await BoundedSite(runner, "127.0.0.1", 0, **bounds).start()
+    door = socket.create_server(("127.0.0.1", 0))
+    await BoundedSite(runner, door, **bounds).start()
     try:
         yield runner.addresses[0][1]
     finally:

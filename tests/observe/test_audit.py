@@ -40,6 +40,18 @@ def test_who_is_turned_away_again_and_again_is_told_once_in_a_while(tmp_path):
     assert {"warning"} == {each["level"] for each in told}
 
 
+def test_another_reason_to_be_turned_away_is_told_at_once(tmp_path):
+    """That somebody guesses is news, though that a token was wrong has been told."""
+    log = EventLog(tmp_path / "events.log")
+    audit = AuditLog(log.log)
+    for error in ("unauthorized", "unauthorized", "too_many_guesses"):
+        audit.record("refused", "denied", **FIELDS, error=error)
+
+    assert ["unauthorized", "too_many_guesses"] == [
+        each["error"] for each in log.events()
+    ]
+
+
 def test_no_value_can_forge_a_line(tmp_path):
     """A subject is whatever a provider says."""
     log = EventLog(tmp_path / "events.log")

@@ -89,6 +89,30 @@ def test_a_swapped_symlink_is_seen(tmp_path):
     assert before is not certificates.context
 
 
+def test_it_tells_whose_it_is(tmp_path):
+    """Names and addresses, as a browser would compare them; renewed, the new ones."""
+    pki = Pki(tmp_path)
+    pki.issue("*.Admin.example", "10.1.2.3", "fd00::7")
+    certificates = Certificates(TlsSettings(certificate=pki.certificate, key=pki.key))
+    before = certificates.names
+    pki.issue("localhost")
+
+    assert {"*.admin.example", "10.1.2.3", "fd00::7"} == before
+    assert [False, True] == [certificates.refresh() for _ in range(2)]
+    assert {"localhost"} == certificates.names
+
+
+def test_a_certificate_may_be_nobodys(tmp_path):
+    """One without alternative names: what the subject says counts nowhere."""
+    pki = Pki(tmp_path)
+    authority = trustme.CA()
+    authority.private_key_pem.write_to_path(str(pki.key))
+    authority.cert_pem.write_to_path(str(pki.certificate))
+    certificates = Certificates(TlsSettings(certificate=pki.certificate, key=pki.key))
+
+    assert frozenset() == certificates.names
+
+
 @pytest.mark.parametrize("name", ["certificate", "key"])
 @pytest.mark.parametrize("content", [b"", b"garbage", None])
 def test_a_broken_pair_leaves_the_old_one_in_force(certificates, pki, name, content):

@@ -26,6 +26,7 @@ from gateway.workers.link import Keep, Look
 from gateway.workers.parent import Parent, bind, command, look_after
 from gateway.workers.post import Pace
 from tests.stores.servers import serving
+from tests.wire.pki import Pki
 from tests.wired import ADMIN_TOKEN, SIGNED, EventLog, configured, listening
 
 HAND = Path(__file__).parent / "hand.py"
@@ -199,6 +200,29 @@ async def test_a_revocation_reaches_all_workers(tmp_path):
     assert 2 == heard(tmp_path, "Keep")
     # The successor of one that died has it before it lets anybody in.
     assert "ada" in next(line for line in reversed(opened) if line.startswith("Open("))
+
+
+async def test_operators_come_to_the_parent_by_tls(tmp_path):
+    """By a certificate of their own; what it counts of them is among the metrics."""
+    pki = Pki(tmp_path)
+    files = f"certificate: {pki.certificate}, key: {pki.key}, client_ca: {pki.ca}"
+    listen = f"{listening()}\nadmin: {{tls: {{{files}}}}}\n"
+    context = pki.client()
+    context.load_cert_chain(pki.show("ada"))
+    async with parent(tmp_path, listen=listen) as p, aiohttp.ClientSession() as http:
+        await p.start()
+        url = f"https://localhost:{p.addresses['admin'].port}/api/revocations"
+        body = {"provider": "p", "subject": "eve"}
+        async with http.post(url, json=body, ssl=context) as answer:
+            assert 201 == answer.status
+        value = p._scraper.own.get_sample_value
+        refused = value("gateway_admin_refused_total", {"reason": "handshake"})
+        well = value("gateway_tls_last_reload_successful", {"listener": "admin"})
+
+    assert 2 == heard(tmp_path, "Keep")
+    assert (0, 1) == (refused, well)
+    [audited] = [each for each in events(tmp_path) if each["event"] == "audit"]
+    assert ("revoke", "ada") == (audited["action"], audited["certificate"])
 
 
 async def test_a_worker_may_tell_of_marks_and_of_nothing_else(tmp_path):
