@@ -107,9 +107,8 @@ class Windows:
 
     def _renew(self, renewal: Renewal, sites: Sequence[BoundedSite]) -> None:
         def begin_anew() -> None:
-            # Whom an authority let in that is gone must not go on asking.
             for site in sites:
-                site.close_idle()
+                site.begin_anew()
 
         renewal.taken_up = begin_anew
         self.renewals.append(renewal)

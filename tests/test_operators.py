@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -169,6 +170,9 @@ async def test_a_renewed_authority_is_the_only_one_at_once(tmp_path, pki):
         ada, url = pki.show("ada"), f"{place.url}/api/revocations"
         async with http.get(url, ssl=place.shows(ada)) as answer:
             assert 200 == answer.status
+        under_way, writer = await asyncio.open_connection(
+            "127.0.0.1", place.server.addresses["admin"].port
+        )
         assert http.connector is not None
         [kept] = [each for line in http.connector._conns.values() for each in line]
         renewed = trustme.CA()
@@ -177,6 +181,9 @@ async def test_a_renewed_authority_is_the_only_one_at_once(tmp_path, pki):
         for _ in range(2):
             await renewal.look()
         await until(lambda: not kept[0].is_connected())
+        with contextlib.suppress(ConnectionError):
+            assert b"" == await under_way.read()
+        writer.close()
 
         # `client` trusts what is in the file by now, which is for operators alone.
         trust = ssl.create_default_context()
@@ -190,6 +197,33 @@ async def test_a_renewed_authority_is_the_only_one_at_once(tmp_path, pki):
         with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
             async with http.get(url, ssl=trust):
                 pass
+
+
+async def test_a_session_that_is_resumed_is_its_holders(tmp_path, pki):
+    """No certificate is sent then; the ticket stands for it."""
+    async with opened(tmp_path, pki) as place:
+        context, session, seen = place.shows(pki.show("ada")), None, []
+        port = place.server.addresses["admin"].port
+        for _ in range(2):
+            told, session, again = await asyncio.to_thread(
+                resumed, context, port, session
+            )
+            seen.append((told, again))
+
+    assert [(b"HTTP/1.1 200", False), (b"HTTP/1.1 200", True)] == seen
+
+
+def resumed(
+    context: ssl.SSLContext, port: int, session: ssl.SSLSession | None
+) -> tuple[bytes, ssl.SSLSession | None, bool | None]:
+    """Ask on a connection that may go on with a session; gives the one of now."""
+    with (
+        socket.create_connection(("127.0.0.1", port)) as line,
+        context.wrap_socket(line, server_hostname="localhost", session=session) as tls,
+    ):
+        tls.sendall(b"GET /api/revocations HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        told = tls.recv(12)
+        return told, tls.session, tls.session_reused
 
 
 async def test_the_names_of_the_certificate_are_hosts(tmp_path, pki):

@@ -69,7 +69,8 @@ class BoundedSite(web.BaseSite):
     def name(self) -> str:
         """Tell where it listens."""
         scheme = "http" if self._handshakes is None else "https"
-        return f"{scheme}://{self._door.getsockname()}"
+        host, port, *_ = self._door.getsockname()
+        return f"{scheme}://{host}:{port}"
 
     async def start(self) -> None:
         """Open it; raises `OSError`."""
@@ -89,6 +90,12 @@ class BoundedSite(web.BaseSite):
             await asyncio.wait([self._accepting])
             self._door.close()
         await super().stop()
+
+    def begin_anew(self) -> None:
+        """Have everybody shake hands again: nobody stays whom old files let in."""
+        if self._handshakes is not None:
+            self._handshakes.abort()
+        self.close_idle()
 
     def close_idle(self) -> None:
         """Close every connection, those in use after their answer."""

@@ -56,8 +56,12 @@ class Handshakes:
         try:
             await accept(listener, self._take_in)
         finally:
-            for task in self._under_way:
-                task.cancel()
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut those under way."""
+        for task in self._under_way:
+            task.cancel()
 
     def _take_in(self, line: socket.socket, _address: object) -> None:
         if len(self) >= self._at_once:
