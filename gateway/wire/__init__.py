@@ -4,7 +4,7 @@ Where a request's time goes, so that a change can be held against it: microsecon
 one core for a cached token of a kept-alive client and an answer of 1 KiB, compiled
 (`hatch_build.py`; 2026-11-29, CPython 3.11.2, uvloop 0.23). Shares by counting
 instructions (callgrind: 65,000 a request outside the kernel), their sum by `make
-bench`; nginx took 15.5 for all of it on the same machine, and the same sources
+bench`; nginx took 15.5 for all of it on the same quiet machine, and the same sources
 interpreted 40:
 
      0.9  take the head, which repeats the one before; number it, read its target
