@@ -288,7 +288,7 @@ class AdminListener:
             self.base.rstrip("/") + path,
             headers=headers,
             body=None if body is None else json.dumps(body).encode(),
-            tls=self.tls.context() if self.base.startswith("https:") else None,
+            tls=self.tls.context() if self.base.lower().startswith("https:") else None,
         )
         if not 200 <= response.status < 300:
             raise ClientFailure(_told("the admin listener", response))

@@ -20,6 +20,7 @@ from gateway.values import (
     TokenPlace,
     decisions,
 )
+from gateway.wire.heads import ParsedHead, Plan
 
 CLASSES = [each for _, each in inspect.getmembers(values, inspect.isclass)]
 STRUCTS = [each for each in CLASSES if issubclass(each, msgspec.Struct)]
@@ -71,6 +72,34 @@ def test_compiled_what_is_made_on_every_request_cannot_be_changed_either():
         denial.reason = Reason.INTERNAL  # type: ignore[misc]
     with pytest.raises(TypeError):
         Denial(reason=Reason.EXPIRED, realm=None)  # type: ignore[arg-type]
+
+
+def test_no_head_shows_what_it_holds():
+    """A token may stand in its lines, in its target, and in what is remembered of it."""
+    line = (b"authorization", b"Bearer T.1")
+    asked = RequestHead(
+        method="GET",
+        target=Target(b"/a", b"access_token=T.1", (b"a",)),
+        host="h",
+        authority=b"h",
+        headers=[line],
+        peer="127.0.0.1",
+        scheme="http",
+        memory={"authorization": line},
+    )
+    parsed = ParsedHead(
+        method="GET",
+        target=asked.target.raw,
+        headers=[line],
+        body=0,
+        http10=False,
+        close=False,
+        expects=False,
+        upgrade=b"",
+    )
+    plan = Plan(target=asked.target.raw, lines=b"authorization: Bearer T.1\r\n")
+
+    assert "T.1" not in f"{asked} {asked.target} {parsed} {plan}"
 
 
 def test_a_value_cannot_be_changed():

@@ -3,7 +3,6 @@
 Pure but for the files of TLS, which are read to prove that they belong together.
 """
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Annotated, Final
 
@@ -12,6 +11,7 @@ from pydantic import BeforeValidator
 from gateway.config.addresses import Address
 from gateway.config.fields import Model, SecretString
 from gateway.config.listeners import Tls
+from gateway.rules.endpoints import is_loopback
 from gateway.values import Secret
 
 _EXPOSED: Final = (
@@ -39,11 +39,6 @@ class Admin(Model):
 
 def exposure(address: Address, admin: Admin) -> str:
     """Tell what it means that others can come there without TLS; empty if they cannot."""
-    return "" if admin.tls is not None or _is_loopback(address.host) else _EXPOSED
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+    return (
+        "" if admin.tls is not None or is_loopback(address.host.lower()) else _EXPOSED
+    )

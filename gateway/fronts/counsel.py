@@ -26,10 +26,7 @@ from gateway.rules.engine_headers import HEADS_ALONE
 from gateway.rules.keeping import depends_on
 from gateway.rules.oauth_forms import read_authorize
 from gateway.rules.policy import deny
-from gateway.rules.target import (
-    canonical_host,
-    read_target,
-)
+from gateway.rules.target import canonical_host, read_target
 from gateway.values import (
     Answer,
     Decision,

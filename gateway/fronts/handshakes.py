@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from gateway.tasks import spawn
-from gateway.wire.entrance import accept
+from gateway.wire.entrance import accept, attend
 from gateway.wire.tls import Certificates
 
 REFUSALS: Final = ("handshake", "limit")
@@ -42,7 +41,7 @@ class Handshakes:
         self._seconds = seconds
         self._refused = refused
         self._at_once = at_once
-        self._under_way: dict[asyncio.Task[None], socket.socket] = {}
+        self._under_way: dict[socket.socket, asyncio.Task[None]] = {}
 
     def __repr__(self) -> str:
         return f"<Handshakes: {len(self)} under way>"
@@ -60,25 +59,20 @@ class Handshakes:
 
     def abort(self) -> None:
         """Cut those under way."""
-        for task in self._under_way:
+        for task in self._under_way.values():
             task.cancel()
 
     def _take_in(self, line: socket.socket, _address: object) -> None:
         if len(self) >= self._at_once:
             self._refused["limit"] += 1
             longest = next(iter(self._under_way))
-            longest.cancel()
-            del self._under_way[longest]
-        task = spawn(self._shake(line), name="handshake")
-        self._under_way[task] = line
+            self._under_way.pop(longest).cancel()
+        self._under_way[line] = attend(
+            line, self._shake(line), self._forget, name="handshake"
+        )
 
-        def ended(task: asyncio.Task[None]) -> None:
-            self._under_way.pop(task, None)
-            if task.cancelled():
-                line.close()
-
-        # Not in the task: who is cut before it has begun, would stay for ever.
-        task.add_done_callback(ended)
+    def _forget(self, line: socket.socket) -> None:
+        self._under_way.pop(line, None)
 
     async def _shake(self, line: socket.socket) -> None:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -6,7 +6,7 @@ from typing import Final
 from gateway.values.words import Header, Notes, Secret, TokenPlace
 
 
-@dataclass(init=False, slots=True)
+@dataclass(init=False, repr=False, slots=True)
 class Target:
     """A canonical origin-form target: the bytes that are judged and sent.
 
@@ -33,7 +33,7 @@ class Target:
         return self.path if self.query is None else self.path + b"?" + self.query
 
 
-@dataclass(init=False, slots=True)
+@dataclass(init=False, repr=False, slots=True)
 class RequestHead:
     """What every door makes of its wire, and all the rules ever see of a request.
 

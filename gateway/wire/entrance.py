@@ -18,8 +18,8 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Final, cast
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, cast
 
 from gateway.errors import MessageError
 from gateway.rules.forwarded import TrustedProxies
@@ -95,16 +95,9 @@ class Entrance:
             line.close()
             return
         peer = address[0] if isinstance(address, tuple) else "unix"
-        task = spawn(self._receive(line, peer), name="entrance")
-        self._arriving[line] = task
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self.arrived(line)
-            if task.cancelled():
-                line.close()
-
-        # Not in the task: who is cut before it has begun, would stay for ever.
-        task.add_done_callback(ended)
+        self._arriving[line] = attend(
+            line, self._receive(line, peer), self.arrived, name="entrance"
+        )
 
     async def _receive(self, line: socket.socket, peer: str) -> None:
         try:
@@ -166,6 +159,28 @@ async def accept(
             await asyncio.sleep(0)
     finally:
         listener.close()
+
+
+def attend(
+    line: socket.socket,
+    work: Coroutine[Any, Any, None],
+    forget: Callable[[socket.socket], None],
+    *,
+    name: str,
+) -> asyncio.Task[None]:
+    """Do the work of letting a connection in; `forget` hears when that is over.
+
+    Also where it is cut, and that before it has begun: it could not tell by itself.
+    """
+    task = spawn(work, name=name)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        forget(line)
+        if task.cancelled():
+            line.close()
+
+    task.add_done_callback(ended)
+    return task
 
 
 def _queued(listener: socket.socket) -> Iterator[tuple[socket.socket, object]]:

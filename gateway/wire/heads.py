@@ -11,7 +11,7 @@ UNTIL_CLOSE: Final = -2
 """A response body that ends with its connection (RFC 9112 §6.3, rule 8)."""
 
 
-@dataclass(init=False, slots=True)
+@dataclass(init=False, repr=False, slots=True)
 class ParsedHead:
     """A request's head. `body` is a length in bytes, or `CHUNKED`.
 
@@ -56,7 +56,7 @@ class ParsedHead:
         self.notes = {} if notes is None else notes
 
 
-@dataclass(init=False, slots=True)
+@dataclass(init=False, repr=False, slots=True)
 class ResponseHead:
     """A response's head. `body` is a length, `CHUNKED` or `UNTIL_CLOSE`.
 
@@ -92,7 +92,7 @@ class ResponseHead:
         self.dated = dated
 
 
-@dataclass(init=False, slots=True)
+@dataclass(init=False, repr=False, slots=True)
 class Plan:
     """What is to be sent, and within which bounds.
 
